@@ -1,0 +1,17 @@
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    include: ["packages/*/src/**/*.test.ts", "tests/**/*.test.ts"],
+    testTimeout: 20_000,
+    hookTimeout: 60_000,
+    coverage: {
+      provider: "v8",
+      // The framework alone: app/ is the demo's domain, gen/ is generated, main.ts runs in a child process.
+      include: ["packages/gateway/src/**/*.ts"],
+      exclude: ["**/*.test.ts", "packages/gateway/src/{app,gen}/**", "packages/gateway/src/main.ts"],
+      reporter: ["text", "json-summary"],
+      thresholds: { lines: 90 },
+    },
+  },
+});
