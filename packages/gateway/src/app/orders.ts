@@ -1,0 +1,86 @@
+import { Code } from "@connectrpc/connect";
+import {
+  type CreateOrderRequest,
+  ListOrdersWithUserRequestSchema,
+  OrdersService,
+  OrderStatusSchema as PublicOrderStatusSchema,
+} from "../gen/smpl/api/orders/v1/api_orders_service_pb.ts";
+import { type Order, OrderStatusSchema } from "../gen/smpl/orders/v1/orders_service_pb.ts";
+import { type Call, enumByName, PublicError, paging, reword, service } from "../index.ts";
+import { usersById } from "./loaders.ts";
+import { orders } from "./upstreams.ts";
+import { orderView } from "./views.ts";
+
+const pageOf = paging(ListOrdersWithUserRequestSchema, { defaultSize: 50, maxSize: 500 });
+const internalStatus = enumByName(PublicOrderStatusSchema, OrderStatusSchema, { onUnknown: "fail" });
+
+export const ordersService = service(OrdersService, {
+  async listOrdersWithUser(request, call) {
+    const { userIds, createdFrom, createdBefore } = request;
+    atMost("user_ids", userIds.length, 500);
+    const { pageSize, pageToken, next } = pageOf(request);
+    const status = internalStatus(request.status, "status");
+    const filter = {
+      userIds,
+      status,
+      ...(createdFrom && { createdFrom }),
+      ...(createdBefore && { createdBefore }),
+    };
+    const page = await orders.listOrders({ pageSize, pageToken, ...filter }, call);
+    return { orders: await orderView.all(page.orders, call), nextPageToken: next(page.nextPageToken) };
+  },
+
+  async getOrderWithUser({ id }, call) {
+    const { order } = await reword(orders.getOrder({ id }, call), {
+      [Code.NotFound]: "id: there is no order with this id",
+    });
+    return answer(order, call);
+  },
+
+  async createOrder(request, call) {
+    checkLines(request);
+    const [user] = await usersById.loadAll([request.userId], call);
+    if (user === undefined)
+      throw new PublicError(Code.InvalidArgument, "user_id: there is no user with this id");
+    const lineItems = request.lineItems.map(({ sku, product, quantity, unitPrice }) => ({
+      sku,
+      product,
+      quantity,
+      ...(unitPrice && {
+        unitPrice: { currencyCode: unitPrice.currencyCode, units: unitPrice.units, nanos: unitPrice.nanos },
+      }),
+    }));
+    const { order } = await orders.createOrder({ userId: request.userId, lineItems }, call);
+    return answer(order, call);
+  },
+
+  async *watchOrdersWithUser({ userIds, backlog }, call) {
+    atMost("user_ids", userIds.length, 500);
+    atMost("backlog", backlog, 100);
+    for await (const order of orderView.each(newOrders({ userIds, backlog }, call), call)) yield { order };
+  },
+});
+
+async function answer(order: Order | undefined, call: Call) {
+  return order ? { order: await orderView.one(order, call) } : {};
+}
+
+async function* newOrders(request: { userIds: string[]; backlog: number }, call: Call): AsyncIterable<Order> {
+  for await (const { order } of orders.watchOrders(request, call)) if (order) yield order;
+}
+
+function checkLines({ lineItems }: CreateOrderRequest): void {
+  atMost("line_items", lineItems.length, 100);
+  lineItems.forEach(({ quantity }, index) => {
+    if (quantity < 1)
+      throw new PublicError(
+        Code.InvalidArgument,
+        `line_items[${index}].quantity: must be at least 1, got ${quantity}`,
+      );
+  });
+}
+
+function atMost(field: string, value: number, most: number): void {
+  if (value < 0) throw new PublicError(Code.InvalidArgument, `${field}: must not be negative, got ${value}`);
+  if (value > most) throw new PublicError(Code.InvalidArgument, `${field}: at most ${most}, got ${value}`);
+}

@@ -1,0 +1,30 @@
+import { Code } from "@connectrpc/connect";
+import { ListUsersRequestSchema, UsersService } from "../gen/smpl/api/users/v1/api_users_service_pb.ts";
+import { paging, reword, service } from "../index.ts";
+import { users } from "./upstreams.ts";
+import { userView } from "./views.ts";
+
+const pageOf = paging(ListUsersRequestSchema, { defaultSize: 50, maxSize: 500 });
+
+export const usersService = service(UsersService, {
+  async createUser({ email, displayName }, call) {
+    const { user } = await reword(users.createUser({ email, displayName }, call), {
+      [Code.AlreadyExists]: "email: there is a user with this email already",
+      [Code.InvalidArgument]: "email: is not valid",
+    });
+    return user ? { user: await userView.one(user, call) } : {};
+  },
+
+  async getUser({ id }, call) {
+    const { user } = await reword(users.getUser({ id }, call), {
+      [Code.NotFound]: "id: there is no user with this id",
+    });
+    return user ? { user: await userView.one(user, call) } : {};
+  },
+
+  async listUsers(request, call) {
+    const { pageSize, pageToken, next } = pageOf(request);
+    const page = await users.listUsers({ pageSize, pageToken }, call);
+    return { users: await userView.all(page.users, call), nextPageToken: next(page.nextPageToken) };
+  },
+});

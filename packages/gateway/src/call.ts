@@ -1,0 +1,29 @@
+import type { DescMethod } from "@bufbuild/protobuf";
+import type { LoaderScope } from "./consolidation/loader.ts";
+import type { CallRecord } from "./observe/call-record.ts";
+import type { Principal } from "./policy/principal.ts";
+import type { UpstreamClients } from "./upstream/clients.ts";
+
+/**
+ * One admitted call: what `admit` found out, handed to everything that works for the call.
+ *
+ * A handler passes it on to upstreams, loaders and views, and seldom looks inside.
+ */
+export interface Call {
+  /** The public method that is called. */
+  readonly method: DescMethod;
+  /** Names the call in the answer, the log and the calls to upstreams. */
+  readonly requestId: string;
+  /** Who calls. */
+  readonly principal: Principal;
+  /** Aborts when the deadline passes, the caller leaves, or the call is over. */
+  readonly signal: AbortSignal;
+  /** Milliseconds until the deadline; negative once it has passed. */
+  readonly remainingMs: () => number;
+  /** The connections to the internal services. */
+  readonly upstreams: UpstreamClients;
+  /** What the loaders have fetched for this call. */
+  readonly loaders: LoaderScope;
+  /** What the log will say about the call. */
+  readonly record: CallRecord;
+}

@@ -1,0 +1,26 @@
+import type { FastifyInstance } from "fastify";
+
+/** gRPC's `UNIMPLEMENTED`. */
+const unimplemented = "12";
+
+/**
+ * Answers requests for methods that do not exist, in the words of the protocol that asks: gRPC and gRPC-Web take their
+ * status from headers and need HTTP 200, everything else gets a 404 with Connect's JSON error.
+ */
+export function serveFallback(app: FastifyInstance): void {
+  app.setNotFoundHandler((request, reply) => {
+    const [path = ""] = request.url.split("?", 1);
+    const message = `There is no method ${path.slice(0, 256)}.`;
+    const contentType = request.headers["content-type"] ?? "";
+    if (!contentType.startsWith("application/grpc"))
+      return reply.code(404).send({ code: "unimplemented", message });
+    return reply
+      .code(200)
+      .headers({
+        "content-type": contentType,
+        "grpc-status": unimplemented,
+        "grpc-message": encodeURI(message),
+      })
+      .send();
+  });
+}

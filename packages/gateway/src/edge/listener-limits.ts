@@ -1,0 +1,60 @@
+/** What one client, or all of them together, may take from the listener. Every value is a whole number above 0. */
+export interface ListenerLimits {
+  /** Milliseconds to send the first byte, to finish a TLS handshake, and to send the header of a request. */
+  readonly headersTimeoutMs: number;
+  /** Milliseconds to send a whole request, header and body. At least `headersTimeoutMs`. */
+  readonly requestTimeoutMs: number;
+  /** Milliseconds that a connection without a request in flight stays open. */
+  readonly keepAliveTimeoutMs: number;
+  /** Bytes of a request's header: HTTP/1 answers 431 above it, HTTP/2 resets the stream. */
+  readonly maxHeaderBytes: number;
+  /** HTTP/2 header lines, above which the stream is reset. HTTP/1 shows every line that `maxHeaderBytes` allows. */
+  readonly maxHeaderLines: number;
+  /** Open connections. One more is closed as soon as it is accepted. */
+  readonly maxConnections: number;
+  /** HTTP/2 requests at a time on one connection. */
+  readonly maxConcurrentStreams: number;
+  /** Bytes of request body that an HTTP/2 client may send ahead of the reader, a stream. At least 65,535. */
+  readonly streamWindowBytes: number;
+  /** The same for all streams of a connection together. At least 65,535. */
+  readonly connectionWindowBytes: number;
+  /** Megabytes that Node may hold for one HTTP/2 connection. */
+  readonly maxSessionMemoryMb: number;
+}
+
+/** Limits that suit a public entrance. Spread them to change one: `{ ...defaultListenerLimits, maxConnections: 64 }`. */
+export const defaultListenerLimits: ListenerLimits = Object.freeze({
+  headersTimeoutMs: 10_000,
+  requestTimeoutMs: 30_000,
+  // Longer than the 60 s of common load balancers: the side that reuses a connection must give up first.
+  keepAliveTimeoutMs: 72_000,
+  maxHeaderBytes: 16_384,
+  // Above the 100 that a policy would refuse with a proper answer, so that it gets to see them.
+  maxHeaderLines: 256,
+  maxConnections: 4_096,
+  maxConcurrentStreams: 100,
+  streamWindowBytes: 65_536,
+  connectionWindowBytes: 1_048_576,
+  maxSessionMemoryMb: 10,
+});
+
+const smallest: Partial<Record<string, number>> = {
+  streamWindowBytes: 65_535,
+  connectionWindowBytes: 65_535,
+};
+
+/** Throws a RangeError that names every limit that cannot be, and what was given. */
+export function checkListenerLimits(limits: ListenerLimits): void {
+  const problems = Object.entries(limits).flatMap(([name, value]) => {
+    const least = smallest[name] ?? 1;
+    return Number.isInteger(value) && value >= least && value <= 0x7fff_ffff
+      ? []
+      : [`${name} must be a whole number from ${least} to 2147483647, got ${String(value)}`];
+  });
+  if (problems.length === 0 && limits.headersTimeoutMs > limits.requestTimeoutMs) {
+    problems.push(
+      `headersTimeoutMs (${limits.headersTimeoutMs}) must not exceed requestTimeoutMs (${limits.requestTimeoutMs})`,
+    );
+  }
+  if (problems.length > 0) throw new RangeError(`listener limits: ${problems.join("; ")}`);
+}

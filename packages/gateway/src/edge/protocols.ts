@@ -1,0 +1,156 @@
+import type { DescMethod, Message } from "@bufbuild/protobuf";
+import {
+  ConnectError,
+  type ConnectRouter,
+  type ContextValues,
+  createConnectRouter,
+  createContextKey,
+  createContextValues,
+  type HandlerContext,
+  type MethodImpl,
+} from "@connectrpc/connect";
+import type { UniversalHandler, UniversalServerResponse } from "@connectrpc/connect/protocol";
+import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import type { Admit } from "../admit.ts";
+import type { Call } from "../call.ts";
+import type { Invoke } from "../invoke.ts";
+import type { CallRecord } from "../observe/call-record.ts";
+import type { PublicService } from "../service.ts";
+import { gzip } from "./compression.ts";
+import { rewordProtocolError } from "./protocol-errors.ts";
+
+/** The largest messages that are taken and given, in bytes. */
+export interface MessageLimits {
+  readonly maxRequestBytes: number;
+  readonly maxResponseBytes: number;
+}
+
+/** What the protocols need. */
+export interface ProtocolParts {
+  readonly services: readonly PublicService[];
+  readonly admit: Admit;
+  readonly invoke: Invoke;
+  readonly limits: MessageLimits;
+  /** The record that was started for a request. */
+  readonly recordOf: (request: FastifyRequest) => CallRecord;
+}
+
+/**
+ * Serves gRPC, gRPC-Web and Connect (JSON and binary, GET for methods without side effects) on a Fastify server.
+ *
+ * Every call, whatever its protocol, goes through `admit` before its body is read and through `invoke` after: the router
+ * has no other way to a handler, and without an admitted call `invoke` is not reached.
+ */
+export function serveProtocols(app: FastifyInstance, parts: ProtocolParts): void {
+  const router = createConnectRouter({
+    acceptCompression: [gzip],
+    readMaxBytes: parts.limits.maxRequestBytes,
+    writeMaxBytes: parts.limits.maxResponseBytes,
+    binaryOptions: { readUnknownFields: false, writeUnknownFields: false },
+    jsonOptions,
+    requestGate: (context) => gate(context, parts),
+  });
+  for (const { desc } of parts.services) {
+    for (const method of desc.methods) route(router, method, parts.invoke);
+  }
+  app.register(async (scope) => {
+    // The router reads bodies itself, after `admit`.
+    scope.removeAllContentTypeParsers();
+    scope.addContentTypeParser("*", (_request, _payload, done) => done(null));
+    for (const handler of router.handlers) {
+      scope.all(handler.requestPath, (request, reply) => serve(handler, request, reply, parts));
+    }
+  });
+}
+
+/**
+ * A JSON field that does not exist is an error that names it: a mistyped filter must not list everything. The decoder, which
+ * the types do not know of, refuses what is not UTF-8 instead of replacing it.
+ */
+const jsonOptions = { ignoreUnknownFields: false, textDecoder: new TextDecoder("utf-8", { fatal: true }) };
+
+const recordKey = createContextKey<CallRecord | undefined>(undefined, { description: "call record" });
+const callKey = createContextKey<Call | undefined>(undefined, { description: "admitted call" });
+
+/** Runs for every call, when its headers are there. */
+async function gate(context: HandlerContext, { admit, limits }: ProtocolParts): Promise<void> {
+  const record = required(context.values, recordKey);
+  record.protocol = context.protocolName;
+  record.rpc = `${context.service.typeName}/${context.method.name}`;
+  // The router aborts with every error before it writes it down: those of `admit`, of decoding and of `invoke`.
+  context.signal.addEventListener("abort", () => {
+    const error: unknown = context.signal.reason;
+    rewordProtocolError(error, limits);
+    if (record.outcome !== undefined || !(error instanceof ConnectError)) return;
+    record.outcome = error.code;
+    record.error = error.cause ?? error;
+  });
+  const { method, requestHeader: headers, signal } = context;
+  context.values.set(
+    callKey,
+    await admit({ method, headers, timeoutMs: context.timeoutMs(), signal, record }),
+  );
+}
+
+function route(router: ConnectRouter, method: DescMethod, invoke: Invoke): void {
+  const kind = method.methodKind === "unary" ? invoke.unary : invoke.stream;
+  const run = (request: Message, context: HandlerContext) =>
+    kind(method, request, required(context.values, callKey));
+  router.rpc(method, run as unknown as MethodImpl<DescMethod>);
+}
+
+/** A call that was not admitted has no `Call`, and so no way on. */
+function required<T>(
+  values: ContextValues,
+  key: { readonly id: symbol; readonly defaultValue: T | undefined },
+): T {
+  const value = values.get(key);
+  if (value === undefined) throw new Error("the call was not admitted");
+  return value;
+}
+
+async function serve(
+  handler: UniversalHandler,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  parts: ProtocolParts,
+): Promise<void> {
+  const record = parts.recordOf(request);
+  reply.hijack();
+  try {
+    const values = createContextValues().set(recordKey, record);
+    const answer = await handler(universalRequestFromNodeRequest(request.raw, reply.raw, undefined, values));
+    // Fastify's headers (request id, CORS) are written by `reply.send`, which is not used here.
+    for (const [name, value] of Object.entries(reply.getHeaders())) {
+      if (value !== undefined) reply.raw.setHeader(name, value);
+    }
+    await universalResponseToNodeResponse(explain(handler, answer), reply.raw);
+  } catch (error) {
+    record.error ??= error;
+    if (!reply.raw.headersSent) reply.raw.writeHead(500);
+    reply.raw.end();
+  }
+}
+
+/** The router refuses a wrong HTTP method or content type without a word. */
+function explain(handler: UniversalHandler, answer: UniversalServerResponse): UniversalServerResponse {
+  if (answer.body !== undefined) return answer;
+  const message = refusals[answer.status]?.(handler);
+  if (message === undefined) return answer;
+  const header = new Headers(answer.header);
+  header.set("content-type", "application/json");
+  return { ...answer, header, body: bytes(JSON.stringify({ code: "unimplemented", message })) };
+}
+
+const refusals: Record<number, ((handler: UniversalHandler) => string) | undefined> = {
+  405: ({ allowedMethods }) => `Use the HTTP method ${[...new Set(allowedMethods)].join(" or ")}.`,
+  415: ({ method }) =>
+    method.methodKind === "unary"
+      ? "Use the content-type application/json, application/proto, application/grpc or application/grpc-web."
+      : "Use the content-type application/connect+json, application/connect+proto, application/grpc or application/grpc-web.",
+};
+
+async function* bytes(text: string): AsyncGenerator<Uint8Array> {
+  yield new TextEncoder().encode(text);
+}

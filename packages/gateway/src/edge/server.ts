@@ -1,0 +1,112 @@
+import { randomUUID } from "node:crypto";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { cors as connectCors } from "@connectrpc/connect";
+import cors from "@fastify/cors";
+import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from "fastify";
+import type { Logger } from "pino";
+import { type CallRecord, createCallRecord } from "../observe/call-record.ts";
+import { createRequestLog } from "../observe/request-log.ts";
+import { createListener, type Listener, type ListenerOptions } from "./listener.ts";
+import { requestProblem } from "./request-rules.ts";
+
+/** What the public server needs. */
+export interface ServerOptions {
+  readonly listener: ListenerOptions;
+  /** The browser origins that may call; none by default. */
+  readonly corsOrigins: readonly string[];
+  readonly log: Logger;
+}
+
+/** The public server, before its routes. */
+export interface Server {
+  readonly app: FastifyInstance;
+  readonly listener: Listener;
+  /** The record that was started for a request. */
+  readonly recordOf: (request: FastifyRequest) => CallRecord;
+}
+
+/**
+ * Creates the Fastify server of the public port: strict about what a request looks like, with a request id on every
+ * answer, CORS, and one log line for each request when its answer is over.
+ */
+export async function createServer({
+  listener: listenerOptions,
+  corsOrigins,
+  log,
+}: ServerOptions): Promise<Server> {
+  let listener: Listener | undefined;
+  const app: FastifyInstance = fastify({
+    genReqId,
+    frameworkErrors: (error, _request, reply) => refuse(reply, error),
+    serverFactory: (handler) => {
+      listener = createListener(handler, listenerOptions);
+      return listener.server;
+    },
+  });
+  const records = new WeakMap<FastifyRequest, CallRecord>();
+  const writeLog = createRequestLog(log);
+  app.addHook("onRequest", async (request, reply) => {
+    const record = startRecord(request);
+    records.set(request, record);
+    reply.raw.once("close", () => writeLog(record, answerFacts(reply.raw)));
+    reply.header("x-request-id", request.id);
+    const problem = requestProblem(request.raw);
+    if (problem === undefined) return;
+    // The rest of such a request is not read.
+    reply.header("connection", request.raw.httpVersionMajor === 1 ? "close" : undefined);
+    await reply.code(problem.status).send({ code: "invalid_argument", message: problem.message });
+  });
+  app.setErrorHandler((error, request, reply) => {
+    const record = records.get(request);
+    if (record !== undefined) record.error = error;
+    return refuse(reply, error);
+  });
+  await app.register(cors, corsOptions(corsOrigins));
+  if (listener === undefined) throw new Error("Fastify did not ask for its server");
+  return {
+    app,
+    listener,
+    recordOf: (request) => {
+      const record = records.get(request);
+      if (record === undefined) throw new Error("the request did not pass the first hook");
+      return record;
+    },
+  };
+}
+
+/** What Fastify itself finds wrong, such as a path that cannot be decoded: its words for the caller's faults, none for ours. */
+function refuse(reply: FastifyReply, error: unknown): FastifyReply {
+  const status = error instanceof Error && "statusCode" in error ? Number(error.statusCode) : 500;
+  const [code, message] =
+    error instanceof Error && status < 500
+      ? ["invalid_argument", error.message]
+      : ["internal", "The request failed inside the API."];
+  return reply.code(status).send({ code, message });
+}
+
+/** A caller's id is kept if it is harmless to repeat; it helps to follow a call through several systems. */
+function genReqId(request: IncomingMessage): string {
+  const given = request.headers["x-request-id"];
+  return typeof given === "string" && /^[A-Za-z0-9._-]{1,64}$/.test(given) ? given : randomUUID();
+}
+
+function startRecord(request: FastifyRequest): CallRecord {
+  const [path = ""] = request.url.split("?", 1);
+  return createCallRecord({ requestId: request.id, httpMethod: request.method, path: path.slice(0, 256) });
+}
+
+function answerFacts(raw: ServerResponse): { status: number; complete: boolean } {
+  return { status: raw.statusCode, complete: raw.writableFinished };
+}
+
+/** Connect's own header lists, and what Portico adds to them. */
+function corsOptions(origins: readonly string[]) {
+  return {
+    origin: origins.length === 0 ? false : [...origins],
+    methods: [...connectCors.allowedMethods],
+    allowedHeaders: [...connectCors.allowedHeaders, "authorization", "x-api-key", "x-request-id"],
+    exposedHeaders: [...connectCors.exposedHeaders, "x-request-id", "retry-after"],
+    // Browsers ask again after two hours; Chromium allows no longer.
+    maxAge: 7_200,
+  };
+}

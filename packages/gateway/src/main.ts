@@ -1,0 +1,52 @@
+import { pino } from "pino";
+import { services, upstreams } from "./app/app.ts";
+import { loadConfig } from "./config.ts";
+import { StartError } from "./errors.ts";
+import { createGateway, type Gateway } from "./gateway.ts";
+import { declaration } from "./upstream/upstream.ts";
+
+// The only file that touches the process.
+
+try {
+  const config = loadConfig(
+    process.env,
+    upstreams.map((upstream) => upstream[declaration].name),
+  );
+  const log = pino({ level: config.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime });
+  const gateway = await createGateway({ config, services, upstreams, log });
+  stopOnSignals(gateway);
+  const { url, adminUrl } = await gateway.listen();
+  log.info({ url, adminUrl, mode: config.mode }, "listening");
+  process.send?.("ready");
+
+  function stopOnSignals({ drain }: Gateway): void {
+    let stopping = false;
+    const stop = async (reason: string, exitCode: number): Promise<void> => {
+      if (stopping) return;
+      stopping = true;
+      log.info({ reason }, "draining");
+      const cutOff = await drain();
+      log.info({ cutOff }, "stopped");
+      process.exit(exitCode);
+    };
+    process.on("SIGTERM", () => void stop("SIGTERM", 0));
+    process.on("SIGINT", () => void stop("SIGINT", 0));
+    // With a parent that talks to us, its end is ours.
+    process.on("disconnect", () => void stop("parent gone", 0));
+    // The state of the process is unknown from here on: finish what can be finished, then let it be restarted.
+    process.on("uncaughtException", (error) => {
+      log.fatal({ err: error }, "uncaught exception");
+      void stop("uncaught exception", 1);
+    });
+  }
+} catch (error) {
+  process.stderr.write(`${explain(error)}\n`);
+  process.exit(1);
+}
+
+function explain(error: unknown): string {
+  if (error instanceof StartError) return error.message;
+  if (error instanceof Error && "code" in error && error.code === "EADDRINUSE" && "port" in error)
+    return `Portico cannot start:\n  - port ${error.port} is taken: end what listens there, or set PORT or ADMIN_PORT to another`;
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}

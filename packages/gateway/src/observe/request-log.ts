@@ -1,0 +1,66 @@
+import { Code } from "@connectrpc/connect";
+import type { Logger } from "pino";
+import type { CallRecord } from "./call-record.ts";
+
+/** How the answer itself went: what only the socket knows. */
+export interface AnswerFacts {
+  /** The HTTP status that was sent. */
+  readonly status: number;
+  /** Whether the caller got the whole answer. */
+  readonly complete: boolean;
+}
+
+/**
+ * Writes one line for each request, when its answer is over.
+ *
+ * The fields are listed here one by one, so that nothing gets into the log by accident. A failure of the gateway
+ * or of an upstream is an `error` or a `warn` with its cause; whatever the caller did wrong is an `info`.
+ */
+export function createRequestLog(log: Logger): (record: CallRecord, answer: AnswerFacts) => void {
+  return (record, answer) => log[levelOf(record, answer)](fieldsOf(record, answer), "request");
+}
+
+function fieldsOf(record: CallRecord, answer: AnswerFacts) {
+  return {
+    requestId: record.requestId,
+    method: record.httpMethod,
+    path: record.path,
+    status: answer.status,
+    complete: answer.complete,
+    protocol: record.protocol,
+    rpc: record.rpc,
+    caller: record.caller,
+    code: record.outcome === undefined ? undefined : codeName(record.outcome),
+    durationMs: round(performance.now() - record.startedAt),
+    upstreamCalls: record.upstreamCalls.map((call) => ({
+      call: call.call,
+      code: codeName(call.outcome),
+      durationMs: round(call.durationMs),
+    })),
+    err: record.error,
+  };
+}
+
+function levelOf(record: CallRecord, answer: AnswerFacts): "info" | "warn" | "error" {
+  switch (record.outcome) {
+    case Code.Internal:
+    case Code.Unknown:
+    case Code.DataLoss:
+      return "error";
+    case Code.Unavailable:
+    case Code.DeadlineExceeded:
+      return "warn";
+    default:
+      return answer.status >= 500 && record.outcome === undefined ? "error" : "info";
+  }
+}
+
+/** `Code.NotFound` is `not_found`, as on the wire. */
+function codeName(outcome: "ok" | Code): string {
+  if (outcome === "ok") return outcome;
+  return Code[outcome].replace(/(?<=[a-z])[A-Z]/g, (letter) => `_${letter}`).toLowerCase();
+}
+
+function round(milliseconds: number): number {
+  return Math.round(milliseconds * 100) / 100;
+}

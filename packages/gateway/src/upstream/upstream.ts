@@ -1,0 +1,101 @@
+import type {
+  DescMessage,
+  DescMethod,
+  DescMethodServerStreaming,
+  DescMethodUnary,
+  DescService,
+  MessageInitShape,
+  MessageShape,
+} from "@bufbuild/protobuf";
+import type { Call } from "../call.ts";
+
+/** How calls to an upstream are made. */
+export interface UpstreamOptions {
+  /**
+   * How long one unary call may take, in milliseconds; the public call's own deadline may make it shorter. A stream
+   * has the public call's deadline alone. Default: 5,000.
+   */
+  readonly timeoutMs?: number;
+}
+
+/** What an upstream is: its name, its service and its options. */
+export interface UpstreamDeclaration<S extends DescService = DescService> {
+  readonly name: string;
+  readonly service: S;
+  readonly timeoutMs: number;
+}
+
+/** Under this key, so that a service may have a method of any name. */
+export const declaration: unique symbol = Symbol("portico upstream");
+
+/** A typed client of one internal service. Its methods take the request and the call that they work for. */
+export type Upstream<S extends DescService = DescService> = {
+  readonly [declaration]: UpstreamDeclaration<S>;
+} & UpstreamMethods<S>;
+
+/** The methods of a service that a gateway calls: unary and server streaming. */
+export type UpstreamMethods<S extends DescService> = {
+  readonly [K in keyof S["method"] as S["method"][K] extends DescMethodUnary | DescMethodServerStreaming
+    ? K
+    : never]: UpstreamMethod<S["method"][K]>;
+};
+
+/** One method of an upstream. */
+export type UpstreamMethod<M extends DescMethod> =
+  M extends DescMethodUnary<infer I, infer O>
+    ? (request: MessageInitShape<I>, call: Call) => Promise<MessageShape<O>>
+    : M extends DescMethodServerStreaming<infer I, infer O>
+      ? (request: MessageInitShape<I>, call: Call) => AsyncIterable<MessageShape<O>>
+      : never;
+
+/** Anything with a declaration: for code that does not care which methods there are. */
+export interface AnyUpstream {
+  readonly [declaration]: UpstreamDeclaration;
+}
+
+/**
+ * Declares an internal service. Where it is comes from the environment: `upstream("users", ...)` is found at
+ * `UPSTREAM_USERS`.
+ *
+ * A call to it carries the deadline and the cancellation of the public call; whatever goes wrong comes back as a
+ * `PublicError` in the gateway's own words.
+ *
+ * Throws a `TypeError` for a name that is not lower-case letters, digits and `_`, and for a time-out that is not positive.
+ *
+ * @example
+ * export const users = upstream("users", UsersService, { timeoutMs: 800 });
+ * const { user } = await users.getUser({ id: "user-1" }, call);
+ */
+export function upstream<S extends DescService>(
+  name: string,
+  service: S,
+  options: UpstreamOptions = {},
+): Upstream<S> {
+  const timeoutMs = options.timeoutMs ?? 5_000;
+  if (!/^[a-z][a-z0-9_]*$/.test(name))
+    throw new TypeError(`upstream: the name must be lower-case letters, digits and _, got "${name}"`);
+  if (!(timeoutMs > 0))
+    throw new TypeError(`upstream ${name}: timeoutMs must be more than 0, got ${timeoutMs}`);
+  const declared: UpstreamDeclaration<S> = { name, service, timeoutMs };
+  const methods = service.methods.map((method) => [method.localName, invoker(declared, method)]);
+  // The compiler cannot follow the methods of a service that it does not know.
+  return { ...Object.fromEntries(methods), [declaration]: declared } as Upstream<S>;
+}
+
+function invoker(declared: UpstreamDeclaration, method: DescMethod) {
+  if (isUnary(method))
+    return (request: MessageInitShape<DescMessage>, call: Call) =>
+      call.upstreams.unary(declared, method, request, call);
+  if (isServerStreaming(method))
+    return (request: MessageInitShape<DescMessage>, call: Call) =>
+      call.upstreams.stream(declared, method, request, call);
+  return undefined;
+}
+
+function isUnary(method: DescMethod): method is DescMethodUnary {
+  return method.methodKind === "unary";
+}
+
+function isServerStreaming(method: DescMethod): method is DescMethodServerStreaming {
+  return method.methodKind === "server_streaming";
+}
