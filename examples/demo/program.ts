@@ -1,0 +1,40 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+/** A program that runs beside this one. */
+export interface Program {
+  /** Resolves when it says that it is ready; stays pending if it ends before. */
+  readonly ready: Promise<void>;
+  /** Resolves when it has ended. */
+  readonly exited: Promise<void>;
+  /** Asks it to end, and kills it if it has not after some milliseconds. */
+  readonly stop: (graceMs: number) => Promise<void>;
+}
+
+/** Starts a program that sends "ready" to its parent. Its errors go to the terminal, its lines to `onLine`. */
+export function startProgram(path: URL, env: NodeJS.ProcessEnv, onLine: (line: string) => void): Program {
+  // A group of its own: the terminal's Ctrl-C reaches this program alone, which ends the others in order.
+  const child = spawn(process.execPath, [fileURLToPath(path)], {
+    env,
+    detached: true,
+    stdio: ["ignore", "pipe", "inherit", "ipc"],
+  });
+  if (child.stdout !== null) createInterface(child.stdout).on("line", onLine);
+  const exited = once(child, "exit").then(() => {});
+  return {
+    ready: new Promise((resolve) => {
+      child.on("message", (message) => {
+        if (message === "ready") resolve();
+      });
+    }),
+    exited,
+    stop: async (graceMs) => {
+      const timer = setTimeout(() => child.kill("SIGKILL"), graceMs);
+      child.kill("SIGTERM");
+      if (child.exitCode === null && child.signalCode === null) await exited;
+      clearTimeout(timer);
+    },
+  };
+}

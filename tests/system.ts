@@ -1,0 +1,84 @@
+import { fileURLToPath } from "node:url";
+import { createGateway, type GatewayOptions, loadConfig } from "@portico/gateway";
+import { type RunningMocks, type StartOptions, startMocks } from "@portico/internal-mocks";
+import { type DestinationStream, pino } from "pino";
+import { services, upstreams } from "../packages/gateway/src/app/app.ts";
+
+/** The gateway and the three internal services, over real sockets on free ports. */
+export interface System extends AsyncDisposable {
+  /** The public port. */
+  readonly url: string;
+  readonly adminUrl: string;
+  readonly mocks: RunningMocks;
+  /** A token of the demo identity. */
+  readonly token: (role: "admin" | "support" | "viewer", subject?: string) => Promise<string>;
+  /** What the gateway has logged, a JSON object a line. */
+  readonly log: () => Record<string, unknown>[];
+  /** Resolves to the log line of a request, once it is written. */
+  readonly logOf: (requestId: string) => Promise<Record<string, unknown>>;
+  /** Ends everything. Throws if requests were still in flight, since then a test has leaked them. */
+  readonly close: () => Promise<void>;
+}
+
+/** What a test changes. */
+export interface SystemOptions {
+  /** Variables that are added to those of the demo. */
+  readonly env?: Readonly<Record<string, string>>;
+  readonly mocks?: StartOptions;
+  readonly services?: GatewayOptions["services"];
+}
+
+/** Starts the system as `pnpm start` does, in this process. */
+export async function startSystem({
+  env = {},
+  mocks: mockOptions = {},
+  ...parts
+}: SystemOptions = {}): Promise<System> {
+  const mocks = await startMocks(mockOptions);
+  const lines: Record<string, unknown>[] = [];
+  const sink: DestinationStream = { write: (line) => void lines.push(JSON.parse(line)) };
+  const config = loadConfig(
+    {
+      PORTICO_MODE: "demo",
+      PORT: "0",
+      ADMIN_PORT: "0",
+      ACCESS_FILE: fileURLToPath(new URL("../packages/gateway/src/app/access.json", import.meta.url)),
+      UPSTREAM_USERS: mocks.users.url,
+      UPSTREAM_ORDERS: mocks.orders.url,
+      UPSTREAM_INVENTORY: mocks.inventory.url,
+      DRAIN_TIMEOUT_MS: "2000",
+      ...env,
+    },
+    ["users", "orders", "inventory"],
+  );
+  const gateway = await createGateway({
+    config,
+    services: parts.services ?? services,
+    upstreams,
+    log: pino({ level: "debug" }, sink),
+  });
+  const { url, adminUrl } = await gateway.listen();
+  const close = async () => {
+    const cutOff = await gateway.drain();
+    await mocks.close();
+    if (cutOff > 0) throw new Error(`the test left ${cutOff} requests in flight`);
+  };
+  return {
+    url,
+    adminUrl,
+    mocks,
+    token: async (role, subject = "ada") =>
+      (await fetch(`${url}/demo/token?sub=${subject}&role=${role}`)).text(),
+    log: () => lines,
+    logOf: async (requestId) => {
+      for (let tries = 0; tries < 200; tries++) {
+        const line = lines.find((line) => line["requestId"] === requestId);
+        if (line !== undefined) return line;
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+      throw new Error(`there is no log line of the request ${requestId}`);
+    },
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
