@@ -1,11 +1,16 @@
 import { defineConfig } from "vitest/config";
 
+const ci = Boolean(process.env["CI"]);
+
 export default defineConfig({
   test: {
     include: ["packages/*/src/**/*.test.ts", "tests/**/*.test.ts"],
     testTimeout: 20_000,
     hookTimeout: 60_000,
+    // .ci/run counts from this file.
+    reporters: ci ? ["default", ["json", { outputFile: "coverage/vitest.json" }]] : ["default"],
     coverage: {
+      enabled: ci,
       provider: "v8",
       // The framework alone: app/ is the demo's domain, gen/ is generated, main.ts runs in a child process.
       include: ["packages/gateway/src/**/*.ts"],
