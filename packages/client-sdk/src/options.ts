@@ -111,7 +111,8 @@ function checkBaseUrl(baseUrl: unknown): string {
   const wanted = 'an absolute http or https URL, such as "https://api.example.com"';
   if (typeof baseUrl !== "string") return refuse("baseUrl", wanted, baseUrl);
   // In a browser a path is enough. `location` is not there in Node.
-  const page = /^\/(?!\/)/.test(baseUrl) && "location" in globalThis ? globalThis.location.href : undefined;
+  const { location } = globalThis as { readonly location?: { readonly href: string } };
+  const page = /^\/(?!\/)/.test(baseUrl) ? location?.href : undefined;
   if (!URL.canParse(baseUrl, page)) return refuse("baseUrl", wanted, baseUrl);
   const url = new URL(baseUrl, page);
   if (url.protocol !== "http:" && url.protocol !== "https:") return refuse("baseUrl", wanted, baseUrl);

@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import type { DescMethod } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Call } from "./call.ts";
@@ -92,6 +93,8 @@ function deadlineOf(
 /** A signal that ends with the caller's or at the deadline, whichever comes first. */
 function withDeadline(signal: AbortSignal, timeoutMs: number): AbortSignal {
   const controller = new AbortController();
+  // One call can have any number of upstream calls at a time, each of which listens.
+  setMaxListeners(0, controller.signal);
   const timer = setTimeout(() => controller.abort(deadlineExceeded()), timeoutMs);
   const end = () => {
     clearTimeout(timer);

@@ -1,4 +1,4 @@
-import type { FastifyInstance } from "fastify";
+import type { FastifyInstance, FastifyReply } from "fastify";
 
 /** gRPC's `UNIMPLEMENTED`. */
 const unimplemented = "12";
@@ -14,13 +14,23 @@ export function serveFallback(app: FastifyInstance): void {
     const contentType = request.headers["content-type"] ?? "";
     if (!contentType.startsWith("application/grpc"))
       return reply.code(404).send({ code: "unimplemented", message });
-    return reply
-      .code(200)
-      .headers({
-        "content-type": contentType,
-        "grpc-status": unimplemented,
-        "grpc-message": encodeURI(message),
-      })
-      .send();
+    reply.headers({
+      "content-type": contentType,
+      "grpc-status": unimplemented,
+      "grpc-message": encodeURI(message),
+    });
+    sendHeadersOnly(reply);
   });
+}
+
+/**
+ * A gRPC status counts in headers only if they end the stream. `reply.send` writes the headers first and ends it after them;
+ * over HTTP/2, only an `end` that comes before any header is written makes one frame of both.
+ */
+function sendHeadersOnly(reply: FastifyReply): void {
+  reply.hijack();
+  for (const [name, value] of Object.entries(reply.getHeaders())) {
+    if (value !== undefined) reply.raw.setHeader(name, value);
+  }
+  reply.raw.end();
 }

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { constants, type Http2ServerRequest, type Http2ServerResponse } from "node:http2";
 
 /** Milliseconds that a client may go on sending a body nobody reads, once it has its answer. */
-export const unreadBodyGraceMs = 500;
+const unreadBodyGraceMs = 500;
 
 /** The requests that have been handed over and not been answered whole. */
 export interface InFlight {
@@ -25,8 +25,6 @@ export function createInFlight(requestTimeoutMs: number, onDone: () => void): In
 
   function add(res: ServerResponse | Http2ServerResponse): void {
     responses.add(res);
-    // Writing to a response whose client has left is an error event. Nobody else need listen: it is no fault.
-    res.on("error", ignore);
     res.once("close", () => {
       responses.delete(res);
       onDone();
@@ -81,5 +79,3 @@ function cutWhenLate({ stream }: Http2ServerRequest, timeoutMs: number): void {
   }, timeoutMs).unref();
   stream.once("end", () => clearTimeout(timer)).once("close", () => clearTimeout(timer));
 }
-
-function ignore(): void {}

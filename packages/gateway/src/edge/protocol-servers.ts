@@ -4,7 +4,13 @@ import {
   type Server,
   type ServerResponse,
 } from "node:http";
-import { createServer as createH2Server, type Http2Server, type ServerHttp2Session } from "node:http2";
+import {
+  constants,
+  createServer as createH2Server,
+  type Http2Server,
+  type Http2ServerRequest,
+  type ServerHttp2Session,
+} from "node:http2";
 import type { Socket } from "node:net";
 import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from "node:tls";
 import type { InFlight } from "./in-flight.ts";
@@ -47,6 +53,10 @@ export function createH2(handler: ListenerHandler, inFlight: InFlight, limits: L
       },
     },
     (req, res) => {
+      if (isEarlyAndLong(req, limits.maxHeaderBytes)) {
+        req.stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+        return;
+      }
       inFlight.addH2(req, res);
       // Node made these classes to stand in for the HTTP/1 ones, but its types are unrelated.
       handler(req as unknown as IncomingMessage, res as unknown as ServerResponse);
@@ -75,6 +85,12 @@ export function createTls(
   });
   server.on("tlsClientError", (_error: Error, socket: Socket) => socket.destroy());
   return server.on("secureConnection", accept);
+}
+
+/** Node applies the header limit only once the client has acknowledged the settings, and a client may never do that. */
+function isEarlyAndLong({ rawHeaders, stream }: Http2ServerRequest, maxHeaderBytes: number): boolean {
+  if (stream.session?.pendingSettingsAck !== true) return false;
+  return rawHeaders.reduce((bytes, text) => bytes + text.length, 0) > maxHeaderBytes;
 }
 
 /** Idle is without an open stream: one that is open and silent keeps its session. */

@@ -1,5 +1,6 @@
 import type { DescMethod, Message } from "@bufbuild/protobuf";
 import {
+  Code,
   ConnectError,
   type ConnectRouter,
   type ContextValues,
@@ -14,6 +15,7 @@ import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Admit } from "../admit.ts";
 import type { Call } from "../call.ts";
+import { PublicError } from "../errors.ts";
 import type { Invoke } from "../invoke.ts";
 import type { CallRecord } from "../observe/call-record.ts";
 import type { PublicService } from "../service.ts";
@@ -84,7 +86,9 @@ async function gate(context: HandlerContext, { admit, limits }: ProtocolParts): 
     rewordProtocolError(error, limits);
     if (record.outcome !== undefined || !(error instanceof ConnectError)) return;
     record.outcome = error.code;
-    record.error = error.cause ?? error;
+    // An error about decoding quotes the body, which has no place in the log.
+    if (error instanceof PublicError || error.code !== Code.InvalidArgument)
+      record.error = error.cause ?? error;
   });
   const { method, requestHeader: headers, signal } = context;
   context.values.set(

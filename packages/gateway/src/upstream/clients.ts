@@ -10,7 +10,7 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 import type { Call } from "../call.ts";
 import { PublicError, StartError } from "../errors.ts";
 import { recordUpstreamCall } from "../observe/call-record.ts";
-import { createSession, type UpstreamSession } from "./session.ts";
+import { createSession, isNeverProcessed, type UpstreamSession } from "./session.ts";
 import { toPublicError } from "./translate.ts";
 import { type AnyUpstream, declaration, type UpstreamDeclaration } from "./upstream.ts";
 
@@ -90,15 +90,12 @@ function createClients(
   return {
     unary: async (upstream, method, request, call) => {
       const ended = startRecord(upstream, method.localName, call);
-      try {
+      const send = async () => {
         const timeoutMs = Math.min(upstream.timeoutMs, timeLeft(call));
-        const answer = await transportOf(upstream).unary(
-          method,
-          call.signal,
-          timeoutMs,
-          headersFor(call),
-          request,
-        );
+        return transportOf(upstream).unary(method, call.signal, timeoutMs, headersFor(call), request);
+      };
+      try {
+        const answer = await send().catch((error: unknown) => sendAgain(error, send, call));
         ended("ok");
         return answer.message;
       } catch (error) {
@@ -110,6 +107,7 @@ function createClients(
       // Connect's client goes on reading when its reader stops: only a signal ends the call.
       const reader = new AbortController();
       const signal = AbortSignal.any([call.signal, reader.signal]);
+      let end: "ok" | PublicError = new PublicError(Code.Canceled, "The reader stopped.");
       try {
         const transport = transportOf(upstream);
         const answer = await transport.stream(
@@ -120,10 +118,12 @@ function createClients(
           once(request),
         );
         yield* answer.message;
-        ended("ok");
+        end = "ok";
       } catch (error) {
-        throw ended(toPublicError(error, call.signal, upstream.name));
+        end = toPublicError(error, call.signal, upstream.name);
+        throw end;
       } finally {
+        ended(end);
         reader.abort();
       }
     },
@@ -132,6 +132,15 @@ function createClients(
       for (const session of sessions.values()) session.close();
     },
   };
+}
+
+/**
+ * A call that the upstream surely did nothing for, such as one that crossed with its goodbye, is sent once more: that is
+ * safe whatever it does.
+ */
+async function sendAgain<T>(error: unknown, send: () => Promise<T>, { signal }: Call): Promise<T> {
+  if (isNeverProcessed(error) && !signal.aborted) return send();
+  throw error;
 }
 
 /** gRPC over HTTP/2. Fields that the gateway's protos do not know are dropped here, so that no view can pass them on. */

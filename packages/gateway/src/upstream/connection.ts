@@ -20,7 +20,7 @@ export interface Connection {
 }
 
 /** Milliseconds to wait after failed attempts. Kept below a second, so that an upstream that is back is soon in use. */
-const backoffMs = { first: 100, most: 800 };
+const backoffMs = { first: 100, most: 700 };
 
 const longestPingIntervalMs = 3_600_000;
 
@@ -30,6 +30,7 @@ const farewellMs = 500;
 export function createConnection(address: URL, options: SessionOptions): Connection {
   const links = new Set<Link>();
   let session: ClientHttp2Session | undefined;
+  let dialing: Link | undefined;
   let attempt: Promise<ClientHttp2Session> | undefined;
   let failures = 0;
   let failure: Error | undefined;
@@ -44,6 +45,7 @@ export function createConnection(address: URL, options: SessionOptions): Connect
 
   async function dialOnce(): Promise<ClientHttp2Session> {
     const link = dial(address, options);
+    dialing = link;
     links.add(link);
     link.socket.once("close", () => links.delete(link));
     try {
@@ -55,6 +57,8 @@ export function createConnection(address: URL, options: SessionOptions): Connect
       failures += 1;
       retryAt = performance.now() + backoff(failures);
       throw failure;
+    } finally {
+      dialing = undefined;
     }
     failures = 0;
     failure = undefined;
@@ -83,10 +87,10 @@ export function createConnection(address: URL, options: SessionOptions): Connect
     },
     close() {
       closed = true;
-      for (const { socket, session: open } of links) {
-        if (open.connecting) socket.destroy();
-        else open.close();
-        setTimeout(() => socket.destroy(), options.closeGraceMs).unref();
+      for (const link of links) {
+        if (link === dialing) link.socket.destroy();
+        else link.session.close();
+        setTimeout(() => link.socket.destroy(), options.closeGraceMs).unref();
       }
     },
   };

@@ -243,19 +243,22 @@ describe("streams that the upstream cuts", () => {
   });
 
   test.each([
-    ["NO_ERROR", constants.NGHTTP2_NO_ERROR],
-    ["CANCEL", constants.NGHTTP2_CANCEL],
-  ])("with %s after the headers of a response: the call ends", async (_name, rst) => {
+    ["NO_ERROR", (stream: ServerHttp2Stream) => stream.close(constants.NGHTTP2_NO_ERROR)],
+    ["CANCEL", (stream: ServerHttp2Stream) => stream.close(constants.NGHTTP2_CANCEL)],
+    ["its connection", (stream: ServerHttp2Stream) => stream.session?.destroy()],
+  ])("with %s after the headers of a response", async (_name, cut) => {
     const server = await startRaw((session) =>
       session.on("stream", (stream) => {
-        stream.on("error", () => {});
         stream.respond({ ":status": 200, "content-type": "application/grpc+proto" });
-        setTimeout(() => stream.close(rst), 20);
+        stream.write(Buffer.of(0, 0, 0, 0, 5, 1));
+        setTimeout(() => cut(stream), 20);
       }),
     );
     const { client } = connectTo([server.port]);
-    const error = await failure(client.getUser({}));
-    expect(error, String(error.stack)).toMatchObject({ code: Code.Unavailable });
+    expect(await failure(client.getUser({}))).toMatchObject({
+      code: Code.Unavailable,
+      rawMessage: expect.stringMatching(/^upstream users \(127.0.0.1:\d+\) /),
+    });
   });
 
   test("with a request body that the upstream does not take", async () => {

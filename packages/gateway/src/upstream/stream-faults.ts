@@ -12,19 +12,26 @@ import { Code, ConnectError } from "@connectrpc/connect";
  */
 export function reportCuts(stream: ClientHttp2Stream, peer: string): void {
   let complete = false;
-  stream.once("response", (_headers, flags) => {
+  let grpc = false;
+  stream.once("response", (headers, flags) => {
     complete = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
+    grpc = headers["content-type"]?.startsWith("application/grpc") ?? false;
   });
   stream.once("trailers", () => {
     complete = true;
   });
-  // First come, first heard: connect-node settles the call with the first error that it gets.
-  stream.on("error", (error: NodeJS.ErrnoException) => {
-    if (error instanceof ConnectError || error.code === "ERR_STREAM_WRITE_AFTER_END") return;
-    stream.emit("error", cutError(stream, peer, error));
+  stream.once("end", () => {
+    // A body that was cut off ends like a whole one. What tells them apart is that gRPC always ends with trailers.
+    complete ||= !grpc && !stream.closed;
+    if (!complete) stream.emit("error", cutError(stream, peer));
   });
   stream.once("close", () => {
     if (!complete) stream.emit("error", cutError(stream, peer));
+  });
+  // connect-node settles the call with the first error that it hears, so ours has to come before the original.
+  stream.on("error", (error: NodeJS.ErrnoException) => {
+    if (error instanceof ConnectError || error.code === "ERR_STREAM_WRITE_AFTER_END") return;
+    stream.emit("error", cutError(stream, peer, error));
   });
 }
 
