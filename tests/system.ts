@@ -1,3 +1,5 @@
+import { readFileSync } from "node:fs";
+import { get } from "node:https";
 import { fileURLToPath } from "node:url";
 import { createGateway, type GatewayOptions, loadConfig } from "@portico/gateway";
 import { type RunningMocks, type StartOptions, startMocks } from "@portico/internal-mocks";
@@ -9,7 +11,11 @@ export interface System extends AsyncDisposable {
   /** The public port. */
   readonly url: string;
   readonly adminUrl: string;
+  /** PEM of who signed the certificate of the public port; absent in cleartext. */
+  readonly ca: string | undefined;
   readonly mocks: RunningMocks;
+  /** The requests on the public port that have not been answered whole. */
+  readonly inFlight: () => Promise<number>;
   /** A token of the demo identity. */
   readonly token: (role: "admin" | "support" | "viewer", subject?: string) => Promise<string>;
   /** What the gateway has logged, a JSON object a line. */
@@ -25,6 +31,8 @@ export interface SystemOptions {
   /** Variables that are added to those of the demo. */
   readonly env?: Readonly<Record<string, string>>;
   readonly mocks?: StartOptions;
+  /** Serves TLS with the certificate of the fixtures. */
+  readonly tls?: boolean;
   readonly services?: GatewayOptions["services"];
 }
 
@@ -32,6 +40,7 @@ export interface SystemOptions {
 export async function startSystem({
   env = {},
   mocks: mockOptions = {},
+  tls = false,
   ...parts
 }: SystemOptions = {}): Promise<System> {
   const mocks = await startMocks(mockOptions);
@@ -47,6 +56,7 @@ export async function startSystem({
       UPSTREAM_ORDERS: mocks.orders.url,
       UPSTREAM_INVENTORY: mocks.inventory.url,
       DRAIN_TIMEOUT_MS: "2000",
+      ...(tls && { TLS_CERT_FILE: fixture("cert"), TLS_KEY_FILE: fixture("key") }),
       ...env,
     },
     ["users", "orders", "inventory"],
@@ -63,12 +73,17 @@ export async function startSystem({
     await mocks.close();
     if (cutOff > 0) throw new Error(`the test left ${cutOff} requests in flight`);
   };
+  const ca = tls ? readFileSync(fixture("cert"), "utf8") : undefined;
   return {
     url,
     adminUrl,
+    ca,
     mocks,
-    token: async (role, subject = "ada") =>
-      (await fetch(`${url}/demo/token?sub=${subject}&role=${role}`)).text(),
+    inFlight: async () => {
+      const state: { inFlight?: unknown } = JSON.parse(await getText(`${adminUrl}/readyz`));
+      return Number(state.inFlight);
+    },
+    token: (role, subject = "ada") => getText(`${url}/demo/token?sub=${subject}&role=${role}`, ca),
     log: () => lines,
     logOf: async (requestId) => {
       for (let tries = 0; tries < 200; tries++) {
@@ -81,4 +96,18 @@ export async function startSystem({
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+function fixture(name: "cert" | "key"): string {
+  return fileURLToPath(new URL(`fixtures/tls/${name}.pem`, import.meta.url));
+}
+
+/** `fetch` cannot be given a certificate authority. */
+async function getText(url: string, ca?: string): Promise<string> {
+  if (ca === undefined) return (await fetch(url)).text();
+  const { promise, resolve, reject } = Promise.withResolvers<string>();
+  get(url, { ca, agent: false }, async (response) => {
+    resolve((await response.toArray()).map(String).join(""));
+  }).on("error", reject);
+  return promise;
 }

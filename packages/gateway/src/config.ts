@@ -40,20 +40,21 @@ export function loadConfig(
   environment: Readonly<Record<string, string | undefined>>,
   upstreams: readonly string[],
 ): Config {
-  const given = Object.fromEntries(
+  const given: Given = Object.fromEntries(
     Object.entries(environment).filter(([, value]) => value !== undefined && value !== ""),
   );
-  const parsed = schema.safeParse(given);
+  const issues = schema.safeParse(given).error?.issues ?? [];
+  // What is wrong by itself is left out, so that the rest is checked all the same.
+  const wrong = new Set(issues.map((issue) => String(issue.path[0])));
+  const variables = schema.parse(
+    Object.fromEntries(Object.entries(given).filter(([name]) => !wrong.has(name))),
+  );
   const { addresses, problems: upstreamProblems } = readUpstreams(given, upstreams);
-  const problems = [
-    ...(parsed.success ? [] : parsed.error.issues.map((issue) => describe(issue, given))),
-    ...upstreamProblems,
-  ];
-  if (!parsed.success) throw new StartError(problems);
-  const files = readFiles(parsed.data, problems);
-  problems.push(...contradictions(parsed.data, given));
+  const problems = [...issues.map((issue) => describe(issue, given)), ...upstreamProblems];
+  const files = readFiles(variables, problems);
+  problems.push(...contradictions(variables, given, wrong));
   if (problems.length > 0 || files === undefined) throw new StartError(problems);
-  return toConfig(parsed.data, addresses, files);
+  return toConfig(variables, addresses, files);
 }
 
 const wholeNumber = (low: number, high: number, fallback: number) =>
@@ -64,11 +65,11 @@ const wholeNumber = (low: number, high: number, fallback: number) =>
     .pipe(z.number().min(low).max(high))
     .prefault(String(fallback))
     .describe(`a whole number from ${low} to ${high}, or nothing for ${fallback}`);
-const file = z.string().describe("the path of a readable file").optional();
+const file = z.string().optional().describe("the path of a readable file");
 const url = z
   .url({ protocol: /^https?$/ })
-  .describe("a URL that begins with https:// or http://")
-  .optional();
+  .optional()
+  .describe("a URL that begins with https:// or http://");
 
 /** Every variable but those of the upstreams; the description says what would do. */
 const schema = z.object({
@@ -102,8 +103,10 @@ const schema = z.object({
     .describe("debug, info, warn, error or silent"),
 });
 type Variables = z.infer<typeof schema>;
+/** The variables that are set. */
+type Given = Readonly<Record<string, string | undefined>>;
 
-function describe(issue: z.core.$ZodIssue, given: Readonly<Record<string, unknown>>): string {
+function describe(issue: z.core.$ZodIssue, given: Given): string {
   const name = String(issue.path[0]);
   const wanted = schema.shape[name as keyof Variables].description ?? issue.message;
   return `${name} is "${String(given[name])}": it must be ${wanted}`;
@@ -114,12 +117,26 @@ function isOrigin(text: string): boolean {
 }
 
 /** What each variable allows by itself, but not together with the others. */
-function contradictions(variables: Variables, given: Readonly<Record<string, unknown>>): string[] {
-  const identity = (["AUTH_ISSUER", "AUTH_AUDIENCE", "AUTH_JWKS_URL"] as const).filter(
-    (name) => variables[name] !== undefined,
-  );
+function contradictions(variables: Variables, given: Given, wrong: ReadonlySet<string>): string[] {
+  const problems = wrong.has("PORTICO_MODE") ? [] : identityProblems(variables, given);
+  if ((variables.TLS_CERT_FILE === undefined) !== (variables.TLS_KEY_FILE === undefined))
+    problems.push("TLS_CERT_FILE and TLS_KEY_FILE go together: set both for TLS, or none for cleartext");
+  if (variables.ACCESS_FILE === undefined)
+    problems.push(
+      'ACCESS_FILE is not set: write the path of a JSON file such as { "roles": { "admin": ["*"] } }',
+    );
+  if (!wrong.has("MAX_TIMEOUT_MS") && variables.DEFAULT_TIMEOUT_MS > variables.MAX_TIMEOUT_MS)
+    problems.push(
+      `DEFAULT_TIMEOUT_MS is ${variables.DEFAULT_TIMEOUT_MS}: it must not be more than MAX_TIMEOUT_MS, ${variables.MAX_TIMEOUT_MS}`,
+    );
+  return problems;
+}
+
+/** Callers have their identity from a provider or from the demo, never from both. */
+function identityProblems(variables: Variables, given: Given): string[] {
   const problems: string[] = [];
   if (variables.PORTICO_MODE === "demo") {
+    const identity = ["AUTH_ISSUER", "AUTH_AUDIENCE", "AUTH_JWKS_URL"].filter((name) => name in given);
     if (identity.length > 0)
       problems.push(
         `PORTICO_MODE is "demo", which has an identity of its own: remove ${identity.join(", ")}`,
@@ -131,23 +148,13 @@ function contradictions(variables: Variables, given: Readonly<Record<string, unk
     if (given["NODE_ENV"] === "production")
       problems.push('PORTICO_MODE is "demo" although NODE_ENV is "production": remove one');
   } else {
-    if (variables.AUTH_ISSUER === undefined)
+    if (!("AUTH_ISSUER" in given))
       problems.push(
         "AUTH_ISSUER is not set: write the URL of your identity provider, as in the iss of its tokens",
       );
-    if (variables.AUTH_AUDIENCE === undefined)
+    if (!("AUTH_AUDIENCE" in given))
       problems.push("AUTH_AUDIENCE is not set: write what the aud of tokens for this API is");
   }
-  if ((variables.TLS_CERT_FILE === undefined) !== (variables.TLS_KEY_FILE === undefined))
-    problems.push("TLS_CERT_FILE and TLS_KEY_FILE go together: set both for TLS, or none for cleartext");
-  if (variables.ACCESS_FILE === undefined)
-    problems.push(
-      'ACCESS_FILE is not set: write the path of a JSON file such as { "roles": { "admin": ["*"] } }',
-    );
-  if (variables.DEFAULT_TIMEOUT_MS > variables.MAX_TIMEOUT_MS)
-    problems.push(
-      `DEFAULT_TIMEOUT_MS is ${variables.DEFAULT_TIMEOUT_MS}: it must not be more than MAX_TIMEOUT_MS, ${variables.MAX_TIMEOUT_MS}`,
-    );
   return problems;
 }
 
@@ -182,7 +189,7 @@ function readFiles(variables: Variables, problems: string[]): Files | undefined 
 }
 
 /** Reads `UPSTREAM_<NAME>` for each upstream, and finds variables of this form that belong to none. */
-function readUpstreams(given: Readonly<Record<string, string | undefined>>, upstreams: readonly string[]) {
+function readUpstreams(given: Given, upstreams: readonly string[]) {
   const names = new Map(upstreams.map((name) => [`UPSTREAM_${name.toUpperCase()}`, name]));
   const addresses: Record<string, URL[]> = {};
   const problems: string[] = [];

@@ -31,7 +31,7 @@ export class PublicError extends ConnectError {
 }
 
 /**
- * Gives the errors of a call the words that fit its place. Codes that are not named keep theirs.
+ * Gives the errors of a call the words that fit its place. Codes that are not named keep theirs, headers stay.
  *
  * @example await reword(users.getUser({ id }, call), { [Code.NotFound]: `There is no user with the id "${id}".` });
  */
@@ -41,7 +41,7 @@ export async function reword<T>(call: Promise<T>, words: Partial<Record<Code, st
   } catch (error) {
     const message = error instanceof PublicError ? words[error.code] : undefined;
     if (message === undefined || !(error instanceof PublicError)) throw error;
-    throw new PublicError(error.code, message, { cause: error });
+    throw new PublicError(error.code, message, { cause: error, headers: Object.fromEntries(error.metadata) });
   }
 }
 

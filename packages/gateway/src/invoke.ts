@@ -10,18 +10,13 @@ import type { MethodEntry, MethodTable } from "./policy/method-table.ts";
  */
 export interface Invoke {
   /** Runs a unary method. */
-  readonly unary: (
-    method: DescMethod,
-    request: Message,
-    call: Call,
-  ) => Promise<MessageInitShape<DescMessage>>;
+  readonly unary: (method: DescMethod, request: Message, call: Call) => Promise<Answer>;
   /** Runs a server-streaming method. */
-  readonly stream: (
-    method: DescMethod,
-    request: Message,
-    call: Call,
-  ) => AsyncIterable<MessageInitShape<DescMessage>>;
+  readonly stream: (method: DescMethod, request: Message, call: Call) => AsyncIterable<Answer>;
 }
+
+/** A response, as a handler may write it. */
+type Answer = MessageInitShape<DescMessage>;
 
 /** Creates the one way through the gateway. */
 export function createInvoke(methods: MethodTable): Invoke {
@@ -29,11 +24,9 @@ export function createInvoke(methods: MethodTable): Invoke {
     unary: async (method, request, call) => {
       try {
         const entry = entryOf(methods, method);
+        call.signal.throwIfAborted();
         validate(entry, request);
-        const answer = await beforeDeadline(
-          call,
-          run<Promise<MessageInitShape<DescMessage>>>(entry, request, call),
-        );
+        const answer = await beforeDeadline(call, run<Answer | Promise<Answer>>(entry, request, call));
         call.record.outcome = "ok";
         return answer;
       } catch (error) {
@@ -41,13 +34,12 @@ export function createInvoke(methods: MethodTable): Invoke {
       }
     },
     stream: async function* (method, request, call) {
-      let answers: AsyncIterator<MessageInitShape<DescMessage>> | undefined;
+      let answers: AsyncIterator<Answer> | undefined;
       try {
         const entry = entryOf(methods, method);
+        call.signal.throwIfAborted();
         validate(entry, request);
-        answers = run<AsyncIterable<MessageInitShape<DescMessage>>>(entry, request, call)[
-          Symbol.asyncIterator
-        ]();
+        answers = run<AsyncIterable<Answer>>(entry, request, call)[Symbol.asyncIterator]();
         for (;;) {
           const next = await beforeDeadline(call, answers.next());
           if (next.done === true) break;
@@ -81,13 +73,15 @@ function run<R>({ handler }: MethodEntry, request: Message, call: Call): R {
   return (handler as unknown as (request: Message, call: Call) => R)(request, call);
 }
 
-/** Settles with the promise, or rejects as soon as the call's signal aborts. */
-function beforeDeadline<T>({ signal }: Call, promise: Promise<T>): Promise<T> {
+/** Settles with the value, or rejects as soon as the call's signal aborts. */
+function beforeDeadline<T>({ signal }: Call, value: T | Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const abort = () => reject(signal.reason);
     if (signal.aborted) abort();
     else signal.addEventListener("abort", abort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+    Promise.resolve(value)
+      .then(resolve, reject)
+      .finally(() => signal.removeEventListener("abort", abort));
   });
 }
 

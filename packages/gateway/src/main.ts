@@ -1,4 +1,6 @@
-import { pino } from "pino";
+import { once } from "node:events";
+import { setTimeout as delay } from "node:timers/promises";
+import { destination, pino } from "pino";
 import { services, upstreams } from "./app/app.ts";
 import { loadConfig } from "./config.ts";
 import { StartError } from "./errors.ts";
@@ -12,7 +14,8 @@ try {
     process.env,
     upstreams.map((upstream) => upstream[declaration].name),
   );
-  const log = pino({ level: config.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime });
+  const output = destination({ dest: 1, sync: false });
+  const log = pino({ level: config.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime }, output);
   const gateway = await createGateway({ config, services, upstreams, log });
   stopOnSignals(gateway);
   const { url, adminUrl } = await gateway.listen();
@@ -27,6 +30,8 @@ try {
       log.info({ reason }, "draining");
       const cutOff = await drain();
       log.info({ cutOff }, "stopped");
+      // Lines are written in the background. Who reads none of them cannot keep the process.
+      if (log.isLevelEnabled("info")) await Promise.race([once(output, "drain"), delay(500)]);
       process.exit(exitCode);
     };
     process.on("SIGTERM", () => void stop("SIGTERM", 0));

@@ -12,14 +12,17 @@ import { orders } from "./upstreams.ts";
 import { orderView } from "./views.ts";
 
 const pageOf = paging(ListOrdersWithUserRequestSchema, { defaultSize: 50, maxSize: 500 });
-const internalStatus = enumByName(PublicOrderStatusSchema, OrderStatusSchema, { onUnknown: "fail" });
+const internalStatus = enumByName(PublicOrderStatusSchema, OrderStatusSchema, {
+  onUnknown: "fail",
+  field: "status",
+});
 
 export const ordersService = service(OrdersService, {
   async listOrdersWithUser(request, call) {
     const { userIds, createdFrom, createdBefore } = request;
     atMost("user_ids", userIds.length, 500);
     const { pageSize, pageToken, next } = pageOf(request);
-    const status = internalStatus(request.status, "status");
+    const status = internalStatus(request.status);
     const filter = {
       userIds,
       status,

@@ -85,12 +85,16 @@ function typeName(field: DescField): string {
   }
 }
 
-/** `jstype` decides how a 64-bit number looks in TypeScript, so it is part of the type. */
+/**
+ * `jstype` decides how a 64-bit number looks in TypeScript, and a default what a field that is not set means, so both are
+ * part of the type.
+ */
 function valueName(field: DescField): string {
-  const named = field.message?.typeName ?? field.enum?.typeName;
-  if (named !== undefined) return named;
+  const name = field.message?.typeName ?? field.enum?.typeName ?? scalarName(field.scalar);
   const text = "longAsString" in field && field.longAsString ? " [jstype = JS_STRING]" : "";
-  return `${scalarName(field.scalar)}${text}`;
+  const value =
+    field.fieldKind === "scalar" || field.fieldKind === "enum" ? field.getDefaultValue() : undefined;
+  return `${name}${text}${value === undefined ? "" : ` [default = ${value}]`}`;
 }
 
 function scalarName(scalar: ScalarType | undefined): string {

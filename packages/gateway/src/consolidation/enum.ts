@@ -6,12 +6,12 @@ import { PublicError, StartError } from "../errors.ts";
 export interface EnumOptions {
   /** `default`: it becomes the zero value. `fail`: the call ends in `invalid_argument`; right for requests. */
   readonly onUnknown: "default" | "fail";
+  /** The request field that the error of `fail` names, as in the proto. The name of the enum if absent. */
+  readonly field?: string;
 }
 
 /**
  * Maps one enum to another by the names of the values, so that neither side's numbers matter.
- *
- * The mapper takes a value and, for the error of `fail`, the name of the field that it came in.
  *
  * Throws a {@link StartError} that lists the values of `from` that `to` does not have.
  *
@@ -22,8 +22,8 @@ export interface EnumOptions {
 export function enumByName<From extends DescEnum, To extends DescEnum>(
   from: From,
   to: To,
-  { onUnknown }: EnumOptions,
-): (value: EnumShape<From>, field?: string) => EnumShape<To> {
+  { onUnknown, field = from.name }: EnumOptions,
+): (value: EnumShape<From>) => EnumShape<To> {
   const numbers = new Map<number, number>();
   const problems: string[] = [];
   for (const value of from.values) {
@@ -34,13 +34,10 @@ export function enumByName<From extends DescEnum, To extends DescEnum>(
   }
   if (problems.length > 0) throw new StartError(problems);
   const zero = to.values[0]?.number ?? 0;
-  return (value, field = from.name) => {
+  return (value) => {
     const mapped = numbers.get(value);
     if (mapped === undefined && onUnknown === "fail")
-      throw new PublicError(
-        Code.InvalidArgument,
-        `${field}: ${value} is none of ${names(from)}`,
-      );
+      throw new PublicError(Code.InvalidArgument, `${field}: ${value} is none of ${names(from)}`);
     // Numbers of `to`, as its type says.
     return (mapped ?? zero) as EnumShape<To>;
   };

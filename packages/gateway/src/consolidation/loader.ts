@@ -138,11 +138,17 @@ function createFetch<S extends DescService, M extends UnaryMethodName<S>, K exte
   const method = methods[batch.method];
   return async (keys, call) => {
     const items: V[] = [];
+    const tokens = new Set<string>();
     let pageToken = "";
     do {
+      tokens.add(pageToken);
       const response = await method(batch.request([...keys], pageToken), call);
       for (const item of batch.items(response)) items.push(item);
       pageToken = batch.nextPageToken?.(response) ?? "";
+      if (pageToken !== "" && tokens.has(pageToken))
+        throw new Error(
+          `${from[declaration].name}.${batch.method} gave a page token twice: its pages have no end`,
+        );
     } while (pageToken !== "");
     return items;
   };

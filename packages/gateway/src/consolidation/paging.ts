@@ -77,8 +77,22 @@ function checksum(token: Buffer, listing: Buffer): Buffer {
 
 /** What makes a listing the same: the type of the request, and all of its fields but those of paging. */
 function fingerprint<D extends DescMessage>(desc: D, request: MessageShape<D> & PagedRequest): Buffer {
-  const filters = toBinary(desc, { ...request, pageSize: 0, pageToken: "" }, { writeUnknownFields: false });
+  const others: MessageShape<D> = { ...request, ...sortedMaps(desc, request), pageSize: 0, pageToken: "" };
+  const filters = toBinary(desc, others, { writeUnknownFields: false });
   return createHash("sha256").update(desc.typeName).update("\0").update(filters).digest();
+}
+
+/** Maps have no order, and some clients send them in another each time. */
+function sortedMaps(desc: DescMessage, request: Message): Record<string, unknown> {
+  return Object.fromEntries(
+    desc.fields
+      .filter(({ fieldKind }) => fieldKind === "map")
+      .map(({ localName }) => {
+        const map: unknown = Reflect.get(request, localName);
+        const entries = Object.entries(map as Record<string, unknown>);
+        return [localName, Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)))];
+      }),
+  );
 }
 
 function invalid(message: string): PublicError {

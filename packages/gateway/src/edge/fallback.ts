@@ -13,13 +13,17 @@ export function serveFallback(app: FastifyInstance): void {
     const message = `There is no method ${path.slice(0, 256)}.`;
     const contentType = request.headers["content-type"] ?? "";
     if (!contentType.startsWith("application/grpc"))
-      return reply.code(404).send({ code: "unimplemented", message });
+      // As bytes: to JSON, Fastify adds a charset, which Connect's errors do not have.
+      return reply
+        .code(404)
+        .type("application/json")
+        .send(Buffer.from(JSON.stringify({ code: "unimplemented", message })));
     reply.headers({
       "content-type": contentType,
       "grpc-status": unimplemented,
       "grpc-message": encodeURI(message),
     });
-    sendHeadersOnly(reply);
+    return sendHeadersOnly(reply);
   });
 }
 
@@ -27,10 +31,11 @@ export function serveFallback(app: FastifyInstance): void {
  * A gRPC status counts in headers only if they end the stream. `reply.send` writes the headers first and ends it after them;
  * over HTTP/2, only an `end` that comes before any header is written makes one frame of both.
  */
-function sendHeadersOnly(reply: FastifyReply): void {
+function sendHeadersOnly(reply: FastifyReply): FastifyReply {
   reply.hijack();
   for (const [name, value] of Object.entries(reply.getHeaders())) {
     if (value !== undefined) reply.raw.setHeader(name, value);
   }
   reply.raw.end();
+  return reply;
 }

@@ -46,7 +46,10 @@ export function createInFlight(requestTimeoutMs: number, onDone: () => void): In
       const { stream } = req;
       // Of the stream: the response's own "finish" comes only when the client, too, has ended.
       stream.once("finish", () => {
-        if (!stream.endAfterHeaders) dropUnread(stream, () => stream.close(constants.NGHTTP2_NO_ERROR));
+        if (stream.endAfterHeaders) return;
+        // The request passes data on, and pauses the stream when its own buffer is full, which nobody empties any more.
+        stream.removeAllListeners("data");
+        dropUnread(stream, () => stream.close(constants.NGHTTP2_NO_ERROR));
       });
     },
     count: () => responses.size,

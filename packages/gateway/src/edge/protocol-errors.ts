@@ -4,7 +4,7 @@ import type { MessageLimits } from "./protocols.ts";
 
 /**
  * Corrects the errors that the Connect router itself makes while it decodes a request or encodes an answer: malformed
- * protobuf is reported as `internal` although the caller sent it, sizes are explained by the names of options, and what
+ * protobuf and broken compression are reported as `internal` although the caller sent it, sizes are explained by the names of options, and what
  * cannot be encoded is described by its values.
  *
  * The router gives no place to choose these errors, but it aborts the call's signal with each of them before it writes it
@@ -19,6 +19,10 @@ export function rewordProtocolError(error: unknown, limits: MessageLimits): void
       Code.InvalidArgument,
       `The request is not valid protobuf: ${rawMessage.slice("parse binary: ".length)}`,
     );
+  } else if (rawMessage === "decompression failed") {
+    change(error, Code.InvalidArgument, "The request cannot be decompressed.");
+  } else if (rawMessage.startsWith("received compressed envelope")) {
+    change(error, Code.InvalidArgument, "The request is compressed, but does not say how.");
   } else if (rawMessage.startsWith("serialize binary: ") || isEncodingError(error)) {
     change(error, Code.Internal, "The request failed inside the API.");
   } else if (rawMessage.includes("readMaxBytes")) {

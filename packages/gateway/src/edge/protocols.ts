@@ -21,6 +21,8 @@ import type { CallRecord } from "../observe/call-record.ts";
 import type { PublicService } from "../service.ts";
 import { gzip } from "./compression.ts";
 import { rewordProtocolError } from "./protocol-errors.ts";
+import { plainStatusMessage } from "./status-message.ts";
+import { capTimeOut } from "./time-out.ts";
 
 /** The largest messages that are taken and given, in bytes. */
 export interface MessageLimits {
@@ -84,7 +86,10 @@ async function gate(context: HandlerContext, { admit, limits }: ProtocolParts): 
   context.signal.addEventListener("abort", () => {
     const error: unknown = context.signal.reason;
     rewordProtocolError(error, limits);
-    if (record.outcome !== undefined || !(error instanceof ConnectError)) return;
+    // After "ok", only an answer that cannot be encoded, or is too large, is still a failure of the call.
+    const decided =
+      record.outcome === "ok" ? !encodingCodes.has(errorCode(error)) : record.outcome !== undefined;
+    if (decided || !(error instanceof ConnectError)) return;
     record.outcome = error.code;
     // An error about decoding quotes the body, which has no place in the log.
     if (error instanceof PublicError || error.code !== Code.InvalidArgument)
@@ -95,6 +100,12 @@ async function gate(context: HandlerContext, { admit, limits }: ProtocolParts): 
     callKey,
     await admit({ method, headers, timeoutMs: context.timeoutMs(), signal, record }),
   );
+}
+
+const encodingCodes: ReadonlySet<Code | undefined> = new Set([Code.Internal, Code.ResourceExhausted]);
+
+function errorCode(error: unknown): Code | undefined {
+  return error instanceof ConnectError ? error.code : undefined;
 }
 
 function route(router: ConnectRouter, method: DescMethod, invoke: Invoke): void {
@@ -124,12 +135,14 @@ async function serve(
   reply.hijack();
   try {
     const values = createContextValues().set(recordKey, record);
-    const answer = await handler(universalRequestFromNodeRequest(request.raw, reply.raw, undefined, values));
+    const arriving = universalRequestFromNodeRequest(request.raw, reply.raw, undefined, values);
+    capTimeOut(arriving.header);
+    const answer = await handler(arriving);
     // Fastify's headers (request id, CORS) are written by `reply.send`, which is not used here.
     for (const [name, value] of Object.entries(reply.getHeaders())) {
       if (value !== undefined) reply.raw.setHeader(name, value);
     }
-    await universalResponseToNodeResponse(explain(handler, answer), reply.raw);
+    await universalResponseToNodeResponse(plainStatusMessage(explain(handler, answer)), reply.raw);
   } catch (error) {
     record.error ??= error;
     if (!reply.raw.headersSent) reply.raw.writeHead(500);

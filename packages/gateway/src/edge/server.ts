@@ -37,7 +37,10 @@ export async function createServer({
   let listener: Listener | undefined;
   const app: FastifyInstance = fastify({
     genReqId,
-    frameworkErrors: (error, _request, reply) => refuse(reply, error),
+    frameworkErrors: (error, request, reply) => {
+      begin(request, reply).error = error;
+      void refuse(reply, error);
+    },
     serverFactory: (handler) => {
       listener = createListener(handler, listenerOptions);
       return listener.server;
@@ -45,11 +48,16 @@ export async function createServer({
   });
   const records = new WeakMap<FastifyRequest, CallRecord>();
   const writeLog = createRequestLog(log);
-  app.addHook("onRequest", async (request, reply) => {
+  /** For every request, those included whose path cannot be decoded, which Fastify keeps from the hooks. */
+  const begin = (request: FastifyRequest, reply: FastifyReply): CallRecord => {
     const record = startRecord(request);
     records.set(request, record);
     reply.raw.once("close", () => writeLog(record, answerFacts(reply.raw)));
     reply.header("x-request-id", request.id);
+    return record;
+  };
+  app.addHook("onRequest", async (request, reply) => {
+    begin(request, reply);
     const problem = requestProblem(request.raw);
     if (problem === undefined) return;
     // The rest of such a request is not read.

@@ -1,5 +1,5 @@
 import { Code } from "@connectrpc/connect";
-import type { Logger } from "pino";
+import { type Logger, stdSerializers } from "pino";
 import type { CallRecord } from "./call-record.ts";
 
 /** How the answer itself went: what only the socket knows. */
@@ -17,7 +17,9 @@ export interface AnswerFacts {
  * or of an upstream is an `error` or a `warn` with its cause; whatever the caller did wrong is an `info`.
  */
 export function createRequestLog(log: Logger): (record: CallRecord, answer: AnswerFacts) => void {
-  return (record, answer) => log[levelOf(record, answer)](fieldsOf(record, answer), "request");
+  // Not described among the fields: pino would describe the description.
+  const requests = log.child({}, { serializers: { err: describeError } });
+  return (record, answer) => requests[levelOf(record, answer)](fieldsOf(record, answer), "request");
 }
 
 function fieldsOf(record: CallRecord, answer: AnswerFacts) {
@@ -39,6 +41,18 @@ function fieldsOf(record: CallRecord, answer: AnswerFacts) {
     })),
     err: record.error,
   };
+}
+
+/** An error with its causes. The words of upstreams are in it, and they may have the emails of users in them. */
+function describeError(error: unknown): Readonly<Record<string, string>> {
+  if (!(error instanceof Error)) return { message: withoutEmails(String(error)) };
+  const { type, message, stack } = stdSerializers.err(error);
+  return { type, message: withoutEmails(message), stack: withoutEmails(stack) };
+}
+
+/** With bounds, so that a long text without any takes no longer than its length. */
+function withoutEmails(text: string): string {
+  return text.replace(/[\w.%+-]{1,64}@(?:[a-z0-9-]+\.)+[a-z]{2,}/gi, "(email)");
 }
 
 function levelOf(record: CallRecord, answer: AnswerFacts): "info" | "warn" | "error" {

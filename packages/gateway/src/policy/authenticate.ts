@@ -101,7 +101,7 @@ function bearerToken(header: string): string {
 
 async function verify(token: string, rules: TokenRules): Promise<JWTPayload> {
   try {
-    const { payload } = await jwtVerify(token, rules.key, {
+    const { payload } = await jwtVerify(token, (header, jws) => findKey(rules, header, jws), {
       issuer: rules.issuer,
       audience: rules.audience,
       algorithms,
@@ -114,18 +114,27 @@ async function verify(token: string, rules: TokenRules): Promise<JWTPayload> {
   }
 }
 
-/** What goes wrong with the issuer's keys rather than with the token. */
+/** Whatever is wrong with fetching keys is our affair; whatever else is wrong is the token's, and the caller's. */
+function toPublic(error: unknown): PublicError {
+  if (error instanceof PublicError) return error;
+  if (error instanceof errors.JWTExpired) return unauthenticated("The token has expired.", error);
+  return invalid(error);
+}
+
+/** What goes wrong with the issuer's keys rather than with the token that asks for one. */
 const keyFaults = new Set([errors.JWKSTimeout.code, errors.JWKSInvalid.code, errors.JOSEError.code]);
 
-/** Whatever is wrong with the token is the caller's affair; whatever is wrong with fetching keys is ours. */
-function toPublic(error: unknown): PublicError {
-  if (error instanceof errors.JWTExpired) return unauthenticated("The token has expired.", error);
-  if (error instanceof errors.JOSEError && !keyFaults.has(error.code)) return invalid(error);
-  return new PublicError(
-    Code.Unavailable,
-    "Credentials cannot be verified at the moment. Try again shortly.",
-    { cause: error },
-  );
+async function findKey({ key }: TokenRules, ...token: Parameters<JWTVerifyGetKey>) {
+  try {
+    return await key(...token);
+  } catch (error) {
+    if (error instanceof errors.JOSEError && !keyFaults.has(error.code)) throw error;
+    throw new PublicError(
+      Code.Unavailable,
+      "Credentials cannot be verified at the moment. Try again shortly.",
+      { cause: error },
+    );
+  }
 }
 
 function invalid(cause: unknown): PublicError {

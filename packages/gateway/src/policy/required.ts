@@ -13,37 +13,39 @@ export type RequiredCheck = (message: Message) => string | undefined;
  * A request type without required fields costs nothing per call.
  */
 export function createRequiredCheck(desc: DescMessage): RequiredCheck {
-  if (!reachesRequired(desc, new Set())) return () => undefined;
-  return (message) => firstMissing(reflect(desc, message));
+  const required = requiredFields(desc, new Set());
+  if (required.size === 0) return () => undefined;
+  return (message) => firstMissing(reflect(desc, message), required);
 }
 
-function firstMissing(message: ReflectMessage): string | undefined {
+function firstMissing(message: ReflectMessage, required: ReadonlySet<DescField>): string | undefined {
   for (const field of message.fields) {
     const present = message.isSet(field);
-    if (!present && isRequired(field)) return field.name;
-    const inside = present ? missingInside(message, field) : undefined;
+    if (!present && required.has(field)) return field.name;
+    const inside = present ? missingInside(message, field, required) : undefined;
     if (inside !== undefined) return `${field.name}${inside}`;
   }
   return undefined;
 }
 
 /** The rest of the path behind a field's name: `.email`, `[2].product` or `["key"].name`. */
-function missingInside(message: ReflectMessage, field: DescField): string | undefined {
-  if (field.fieldKind === "message") return prefixed(".", firstMissing(message.get(field)));
+function missingInside(
+  message: ReflectMessage,
+  field: DescField,
+  required: ReadonlySet<DescField>,
+): string | undefined {
+  // Items of lists and maps are typed by what the field may hold; here that is always a message.
+  const inItem = (item: unknown) => firstMissing(item as ReflectMessage, required);
+  if (field.fieldKind === "message") return prefixed(".", firstMissing(message.get(field), required));
   if (field.fieldKind === "list" && field.listKind === "message") {
-    return firstOf(message.get(field), (item, index) => prefixed(`[${index}].`, inList(item)));
+    return firstOf(message.get(field), (item, index) => prefixed(`[${index}].`, inItem(item)));
   }
   if (field.fieldKind === "map" && field.mapKind === "message") {
     return firstOf(message.get(field), ([key, value]) =>
-      prefixed(`[${JSON.stringify(String(key))}].`, inList(value)),
+      prefixed(`[${JSON.stringify(String(key))}].`, inItem(value)),
     );
   }
   return undefined;
-}
-
-/** Items of lists and maps are typed by what the field may hold; here that is always a message. */
-function inList(item: unknown): string | undefined {
-  return firstMissing(item as ReflectMessage);
 }
 
 function firstOf<T>(
@@ -68,11 +70,14 @@ function isRequired(field: DescField): boolean {
   );
 }
 
-/** Whether a message has a required field, or holds one that has; `seen` ends recursion. */
-function reachesRequired(desc: DescMessage, seen: Set<DescMessage>): boolean {
-  if (seen.has(desc)) return false;
+/** The required fields of a message and of all that it can hold; reading options takes too long for every call. */
+function requiredFields(desc: DescMessage, seen: Set<DescMessage>): Set<DescField> {
+  if (seen.has(desc)) return new Set();
   seen.add(desc);
-  return desc.fields.some(
-    (field) => isRequired(field) || (field.message !== undefined && reachesRequired(field.message, seen)),
+  return new Set(
+    desc.fields.flatMap((field) => [
+      ...(isRequired(field) ? [field] : []),
+      ...(field.message === undefined ? [] : requiredFields(field.message, seen)),
+    ]),
   );
 }

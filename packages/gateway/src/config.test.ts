@@ -1,0 +1,271 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { loadConfig } from "./config.ts";
+import { StartError } from "./errors.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "portico-config-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+const file = (name: string, text: string): string => {
+  writeFileSync(join(folder, name), text);
+  return join(folder, name);
+};
+const access = file("access.json", '{ "roles": { "admin": ["*"] } }');
+
+type Environment = Record<string, string | undefined>;
+const production: Environment = {
+  AUTH_ISSUER: "https://identity.acme.example",
+  AUTH_AUDIENCE: "warehouse-api",
+  ACCESS_FILE: access,
+  UPSTREAM_WAREHOUSE: "http://127.0.0.1:9201",
+};
+const demo: Environment = {
+  PORTICO_MODE: "demo",
+  ACCESS_FILE: access,
+  UPSTREAM_WAREHOUSE: "http://127.0.0.1:9201",
+};
+const load = (change: Environment = {}, base = production) =>
+  loadConfig({ ...base, ...change }, ["warehouse"]);
+
+describe("reads", () => {
+  test("as little as there must be, with the defaults", () => {
+    expect(load()).toEqual({
+      mode: "production",
+      host: "127.0.0.1",
+      port: 8_080,
+      adminPort: 9_464,
+      tls: undefined,
+      auth: { issuer: "https://identity.acme.example", audience: "warehouse-api", jwksUrl: undefined },
+      rolesClaim: "roles",
+      access: { roles: { admin: ["*"] }, anonymous: [], authenticated: [] },
+      upstreams: { warehouse: [new URL("http://127.0.0.1:9201")] },
+      corsOrigins: [],
+      limits: { maxRequestBytes: 262_144, maxResponseBytes: 4_194_304 },
+      deadlines: { defaultMs: 10_000, maxMs: 30_000, streamMs: 600_000 },
+      drain: { delayMs: 0, timeoutMs: 10_000 },
+      logLevel: "info",
+    });
+  });
+
+  test("everything", () => {
+    const config = load({
+      HOST: "0.0.0.0",
+      PORT: "0",
+      ADMIN_PORT: "65535",
+      TLS_CERT_FILE: file("cert.pem", "certificate"),
+      TLS_KEY_FILE: file("key.pem", "key"),
+      AUTH_JWKS_URL: "https://identity.acme.example/keys",
+      AUTH_ROLES_CLAIM: "groups",
+      CORS_ORIGINS: "https://app.acme.example, http://localhost:3000",
+      MAX_REQUEST_BYTES: "1",
+      MAX_RESPONSE_BYTES: "67108864",
+      DEFAULT_TIMEOUT_MS: "1",
+      MAX_TIMEOUT_MS: "2",
+      STREAM_TIMEOUT_MS: "3",
+      DRAIN_DELAY_MS: "4",
+      DRAIN_TIMEOUT_MS: "5",
+      LOG_LEVEL: "debug",
+    });
+    expect(config).toMatchObject({
+      host: "0.0.0.0",
+      port: 0,
+      adminPort: 65_535,
+      tls: { cert: "certificate", key: "key" },
+      auth: { jwksUrl: "https://identity.acme.example/keys" },
+      rolesClaim: "groups",
+      corsOrigins: ["https://app.acme.example", "http://localhost:3000"],
+      limits: { maxRequestBytes: 1, maxResponseBytes: 67_108_864 },
+      deadlines: { defaultMs: 1, maxMs: 2, streamMs: 3 },
+      drain: { delayMs: 4, timeoutMs: 5 },
+      logLevel: "debug",
+    });
+  });
+
+  test("demo mode, which has no identity provider", () => {
+    expect(load({}, demo)).toMatchObject({ mode: "demo", auth: undefined });
+    expect(load({ HOST: "localhost" }, demo).host).toBe("localhost");
+    expect(load({ HOST: "::1" }, demo).host).toBe("::1");
+  });
+
+  test("an empty variable as one that is not set", () => {
+    expect(load({ PORT: "", LOG_LEVEL: "", TLS_CERT_FILE: "", CORS_ORIGINS: "" })).toEqual(load());
+    expect(problemsOf({ AUTH_ISSUER: "" })).toEqual([expect.stringMatching(/^AUTH_ISSUER is not set/)]);
+  });
+
+  test.each([
+    ["http://a:1, http://b:2", ["http://a:1/", "http://b:2/"]],
+    ["https://warehouse.acme.example:443", ["https://warehouse.acme.example/"]],
+    ["http://[::1]:9201", ["http://[::1]:9201/"]],
+    ["dns:///warehouse:9201", ["http://warehouse:9201/"]],
+  ])("upstreams at %s", (value, addresses) => {
+    const { upstreams } = load({ UPSTREAM_WAREHOUSE: value });
+    expect(upstreams["warehouse"]?.map(({ href }) => href)).toEqual(addresses);
+  });
+
+  test("and never changes", () => {
+    expect(Object.isFrozen(load())).toBe(true);
+  });
+});
+
+describe("a variable that is wrong is named, with what was given and what would do", () => {
+  const ports = "it must be a whole number from 0 to 65535, or nothing for 8080";
+  test.each([
+    ["PORTICO_MODE", "demos", "it must be production or demo"],
+    ["PORT", "80a", ports],
+    ["PORT", "65536", ports],
+    ["PORT", "-1", ports],
+    ["PORT", "80.5", ports],
+    ["PORT", " ", ports],
+    ["ADMIN_PORT", "x", "it must be a whole number from 0 to 65535, or nothing for 9464"],
+    ["AUTH_ISSUER", "identity.acme.example", "it must be a URL that begins with https:// or http://"],
+    ["AUTH_JWKS_URL", "file:///etc/keys", "it must be a URL that begins with https:// or http://"],
+    [
+      "CORS_ORIGINS",
+      "*",
+      "it must be origins such as https://app.example.com, joined by commas, without a path",
+    ],
+    [
+      "CORS_ORIGINS",
+      "https://a.example/path",
+      "it must be origins such as https://app.example.com, joined by commas, without a path",
+    ],
+    [
+      "CORS_ORIGINS",
+      "https://a.example,",
+      "it must be origins such as https://app.example.com, joined by commas, without a path",
+    ],
+    ["MAX_REQUEST_BYTES", "0", "it must be a whole number from 1 to 4194304, or nothing for 262144"],
+    ["MAX_RESPONSE_BYTES", "1e9", "it must be a whole number from 1 to 67108864, or nothing for 4194304"],
+    ["DEFAULT_TIMEOUT_MS", "0", "it must be a whole number from 1 to 3600000, or nothing for 10000"],
+    ["MAX_TIMEOUT_MS", "3600001", "it must be a whole number from 1 to 3600000, or nothing for 30000"],
+    ["STREAM_TIMEOUT_MS", "never", "it must be a whole number from 1 to 86400000, or nothing for 600000"],
+    ["DRAIN_DELAY_MS", "60001", "it must be a whole number from 0 to 60000, or nothing for 0"],
+    ["DRAIN_TIMEOUT_MS", "10s", "it must be a whole number from 0 to 600000, or nothing for 10000"],
+    ["LOG_LEVEL", "loud", "it must be debug, info, warn, error or silent"],
+  ])("%s=%s", (name, value, wanted) => {
+    expect(problemsOf({ [name]: value })).toEqual([`${name} is "${value}": ${wanted}`]);
+  });
+
+  test.each([
+    "127.0.0.1:9201",
+    "http://",
+    "ftp://a:1",
+    "http://a:1/path",
+    "http://a:1?q",
+    "http://me@a:1",
+    "http://a:99999",
+    "http://a:1,,",
+    "dns://a:1",
+  ])("UPSTREAM_WAREHOUSE=%s", (value) => {
+    expect(problemsOf({ UPSTREAM_WAREHOUSE: value })).toEqual([
+      `UPSTREAM_WAREHOUSE is "${value}": it must be http://host:port, https://host:port or dns:///name:port, joined by commas`,
+    ]);
+  });
+});
+
+describe("a variable that is missing", () => {
+  test.each([
+    ["AUTH_ISSUER", "write the URL of your identity provider, as in the iss of its tokens"],
+    ["AUTH_AUDIENCE", "write what the aud of tokens for this API is"],
+    ["ACCESS_FILE", 'write the path of a JSON file such as { "roles": { "admin": ["*"] } }'],
+    [
+      "UPSTREAM_WAREHOUSE",
+      "write where the service is, such as http://host:port, https://host:port or dns:///name:port",
+    ],
+  ])("%s", (name, advice) => {
+    expect(problemsOf({ [name]: undefined })).toEqual([`${name} is not set: ${advice}`]);
+  });
+
+  test("of an upstream is named even if a similar one is there, and so is that one", () => {
+    expect(problemsOf({ UPSTREAM_WAREHOUSE: undefined, UPSTREAM_WAREHOUSES: "http://a:1" })).toEqual([
+      expect.stringMatching(/^UPSTREAM_WAREHOUSE is not set/),
+      "UPSTREAM_WAREHOUSES belongs to no upstream: this gateway knows UPSTREAM_WAREHOUSE",
+    ]);
+  });
+});
+
+describe("variables that contradict each other", () => {
+  test("demo mode has an identity of its own", () => {
+    expect(problemsOf({ ...production, PORTICO_MODE: "demo", AUTH_JWKS_URL: "https://a.example" })).toEqual([
+      'PORTICO_MODE is "demo", which has an identity of its own: remove AUTH_ISSUER, AUTH_AUDIENCE, AUTH_JWKS_URL',
+    ]);
+  });
+
+  test.each(["0.0.0.0", "192.168.0.5", "gateway.acme.example"])(
+    "demo mode is not reachable from outside: %s",
+    (HOST) => {
+      expect(problemsOf({ HOST }, demo)).toEqual([
+        `PORTICO_MODE is "demo", where anyone can be anyone, so HOST must be 127.0.0.1, not "${HOST}"`,
+      ]);
+    },
+  );
+
+  test("demo mode does not run in production", () => {
+    expect(problemsOf({ NODE_ENV: "production" }, demo)).toEqual([
+      'PORTICO_MODE is "demo" although NODE_ENV is "production": remove one',
+    ]);
+  });
+
+  test.each(["TLS_CERT_FILE", "TLS_KEY_FILE"])("%s alone", (name) => {
+    expect(problemsOf({ [name]: file("half.pem", "half") })).toEqual([
+      "TLS_CERT_FILE and TLS_KEY_FILE go together: set both for TLS, or none for cleartext",
+    ]);
+  });
+
+  test("a default time-out over the most", () => {
+    expect(problemsOf({ DEFAULT_TIMEOUT_MS: "30001" })).toEqual([
+      "DEFAULT_TIMEOUT_MS is 30001: it must not be more than MAX_TIMEOUT_MS, 30000",
+    ]);
+  });
+});
+
+describe("files", () => {
+  test.each(["ACCESS_FILE", "TLS_CERT_FILE"])("%s that cannot be read", (name) => {
+    const both = { TLS_CERT_FILE: access, TLS_KEY_FILE: access };
+    const [problem, ...others] = problemsOf({ ...both, [name]: "/nowhere/at/all" });
+    expect(problem).toMatch(`${name} is "/nowhere/at/all", which cannot be read: ENOENT`);
+    expect(others).toEqual([]);
+  });
+
+  test("an access file with a mistake in it", () => {
+    const path = file("bad-access.json", '{ "roles": { "admin": ["ALL"] } }');
+    expect(problemsOf({ ACCESS_FILE: path })).toEqual([
+      `ACCESS_FILE (${path}): roles.admin.0: must be like orders.read, orders.* or *`,
+    ]);
+  });
+});
+
+test("all problems are reported at once, and none that merely follows from another", () => {
+  const problems = problemsOf(
+    {
+      PORT: "x",
+      AUTH_ISSUER: "y",
+      ACCESS_FILE: "/nowhere",
+      TLS_KEY_FILE: access,
+      UPSTREAM_TYPO: "http://a:1",
+    },
+    {},
+  );
+  expect(problems.map((problem) => problem.split(" ", 1)[0])).toEqual([
+    "PORT",
+    "AUTH_ISSUER",
+    "UPSTREAM_WAREHOUSE",
+    "UPSTREAM_TYPO",
+    "ACCESS_FILE",
+    "AUTH_AUDIENCE",
+    "TLS_CERT_FILE",
+  ]);
+  expect(problemsOf({ PORTICO_MODE: "demos" }, demo)).toHaveLength(1);
+  expect(problemsOf({ DEFAULT_TIMEOUT_MS: "30001", MAX_TIMEOUT_MS: "x" })).toHaveLength(1);
+});
+
+function problemsOf(change: Environment, base = production): readonly string[] {
+  try {
+    load(change, base);
+  } catch (error) {
+    if (error instanceof StartError) return error.problems;
+    throw error;
+  }
+  throw new Error("expected problems");
+}

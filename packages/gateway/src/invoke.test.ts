@@ -1,0 +1,272 @@
+import { create } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { describe, expect, test } from "vitest";
+import type { Call } from "./call.ts";
+import { PublicError } from "./errors.ts";
+import { createInvoke, type Invoke } from "./invoke.ts";
+import { createMethodTable } from "./policy/method-table.ts";
+import { type Handlers, service } from "./service.ts";
+import { drain, testCall, thrownBy } from "./testing/call.ts";
+import { internal, pub, pubLegacy } from "./testing/protos.ts";
+
+const methods = pub.WarehouseService.method;
+const crateRequest = create(pub.GetCrateRequestSchema, { code: "A-1" });
+const watchRequest = create(pub.WatchCratesRequestSchema, { aisle: "A" });
+const overdue = new PublicError(Code.DeadlineExceeded, "The call took longer than it may.");
+
+describe("unary", () => {
+  test.each([
+    ["a promise", async () => ({ crate: { code: "A-1" } })],
+    ["an answer at once", () => ({ crate: { code: "A-1" } })],
+  ])("gives what the handler answers: %s", async (_, getCrate) => {
+    const call = testCall();
+    expect(await invokeOf({ getCrate }).unary(methods.getCrate, crateRequest, call)).toEqual({
+      crate: { code: "A-1" },
+    });
+    expect(call.record.outcome).toBe("ok");
+  });
+
+  test("hands the request and the call to the handler", async () => {
+    const call = testCall();
+    const seen: unknown[] = [];
+    const invoke = invokeOf({
+      getCrate: (...given) => {
+        seen.push(...given);
+        return {};
+      },
+    });
+    await invoke.unary(methods.getCrate, crateRequest, call);
+    expect(seen).toEqual([crateRequest, call]);
+  });
+
+  test("refuses a request without a required field, and does not run the handler", async () => {
+    let ran = false;
+    const call = testCall();
+    const invoke = invokeOf({
+      getCrate: () => {
+        ran = true;
+        return {};
+      },
+    });
+    expect(
+      await thrownBy(invoke.unary(methods.getCrate, create(pub.GetCrateRequestSchema), call)),
+    ).toMatchObject({ code: Code.InvalidArgument, rawMessage: "code: is required" });
+    expect(ran).toBe(false);
+    expect(call.record.outcome).toBe(Code.InvalidArgument);
+  });
+
+  test("refuses a method that is not in the table", async () => {
+    const call = testCall();
+    const other = pubLegacy.LedgerService.method.listEntries;
+    expect(await thrownBy(invokeOf({}).unary(other, crateRequest, call))).toMatchObject({
+      code: Code.Internal,
+    });
+    expect(call.record.error).toMatchObject({
+      message: expect.stringContaining("is not in the method table"),
+    });
+  });
+
+  test("a handler that ignores its signal ends at the deadline", async () => {
+    const controller = new AbortController();
+    const call = testCall({ signal: controller.signal });
+    const answer = invokeOf({ getCrate: () => new Promise(() => {}) }).unary(
+      methods.getCrate,
+      crateRequest,
+      call,
+    );
+    controller.abort(overdue);
+    expect(await thrownBy(answer)).toBe(overdue);
+    expect(call.record.outcome).toBe(Code.DeadlineExceeded);
+  });
+
+  test("so does one whose deadline had passed before", async () => {
+    const call = testCall({ signal: AbortSignal.abort(overdue) });
+    const answer = invokeOf({ getCrate: () => new Promise(() => {}) }).unary(
+      methods.getCrate,
+      crateRequest,
+      call,
+    );
+    expect(await thrownBy(answer)).toBe(overdue);
+  });
+
+  test("a handler that fails after the deadline disturbs nobody", async () => {
+    const controller = new AbortController();
+    const late = Promise.withResolvers<never>();
+    const answer = invokeOf({ getCrate: () => late.promise }).unary(
+      methods.getCrate,
+      crateRequest,
+      testCall({ signal: controller.signal }),
+    );
+    controller.abort(overdue);
+    await thrownBy(answer);
+    // vitest fails on a rejection that nobody handles.
+    late.reject(new Error("too late"));
+    await new Promise(setImmediate);
+  });
+
+  test.each([
+    ["a ConnectError for a caller who left", new ConnectError("gone", Code.Canceled)],
+    ["the router's end of the call", new ConnectError("over", Code.Aborted)],
+    ["a plain AbortError", new DOMException("gone", "AbortError")],
+  ])("a call that was left is canceled: %s", async (_, reason) => {
+    const controller = new AbortController();
+    const call = testCall({ signal: controller.signal });
+    const answer = invokeOf({ getCrate: () => new Promise(() => {}) }).unary(
+      methods.getCrate,
+      crateRequest,
+      call,
+    );
+    controller.abort(reason);
+    expect(await thrownBy(answer)).toMatchObject({
+      code: Code.Canceled,
+      rawMessage: "The caller ended the call.",
+    });
+    expect(call.record.outcome).toBe(Code.Canceled);
+  });
+});
+
+describe("what a handler throws", () => {
+  async function failWith(error: unknown): Promise<{ shown: unknown; call: Call }> {
+    const call = testCall();
+    const invoke = invokeOf({
+      getCrate: () => {
+        throw error;
+      },
+    });
+    return { shown: await thrownBy(invoke.unary(methods.getCrate, crateRequest, call)), call };
+  }
+
+  test("a public error passes as it is, and its cause is noted", async () => {
+    const cause = new Error("db row 5");
+    const error = new PublicError(Code.NotFound, "code: there is no such crate", { cause });
+    const { shown, call } = await failWith(error);
+    expect(shown).toBe(error);
+    expect(call.record).toMatchObject({ outcome: Code.NotFound, error: cause });
+  });
+
+  test.each([
+    ["a plain error", new Error("connect ECONNREFUSED 10.0.0.7:5432")],
+    [
+      "another ConnectError",
+      new ConnectError("connect ECONNREFUSED 10.0.0.7:5432", Code.NotFound, { "x-db": "10.0.0.7" }),
+    ],
+    ["a string", "10.0.0.7"],
+    ["nothing", undefined],
+  ])("%s becomes a bare internal, with the cause for the log alone", async (_, error) => {
+    const { shown, call } = await failWith(error);
+    expect(shown).toBeInstanceOf(PublicError);
+    expect(shown).toMatchObject({
+      code: Code.Internal,
+      rawMessage: "The request failed inside the API.",
+      details: [],
+    });
+    expect((shown as PublicError).message).not.toContain("10.0.0.7");
+    expect([...(shown as PublicError).metadata]).toEqual([]);
+    expect(call.record.outcome).toBe(Code.Internal);
+    if (error !== undefined) expect(call.record.error).toBe(error);
+    else expect(call.record.error).toBe(shown);
+  });
+});
+
+describe("stream", () => {
+  test("gives what the handler yields, in order", async () => {
+    const call = testCall();
+    const invoke = invokeOf({
+      async *watchCrates({ aisle }) {
+        yield { crate: { code: `${aisle}-1` } };
+        yield { crate: { code: `${aisle}-2` } };
+      },
+    });
+    expect(await drain(invoke.stream(methods.watchCrates, watchRequest, call))).toEqual([
+      { crate: { code: "A-1" } },
+      { crate: { code: "A-2" } },
+    ]);
+    expect(call.record.outcome).toBe("ok");
+  });
+
+  test("refuses a request without a required field", async () => {
+    const empty = create(pub.WatchCratesRequestSchema);
+    const invoke = invokeOf({});
+    expect(await thrownBy(drain(invoke.stream(methods.watchCrates, empty, testCall())))).toMatchObject({
+      code: Code.InvalidArgument,
+      rawMessage: "aisle: is required",
+    });
+  });
+
+  test("a reader that leaves ends the handler, and the call is canceled", async () => {
+    const call = testCall();
+    const returned = Promise.withResolvers<void>();
+    const invoke = invokeOf({
+      async *watchCrates() {
+        try {
+          for (;;) yield {};
+        } finally {
+          returned.resolve();
+        }
+      },
+    });
+    for await (const answer of invoke.stream(methods.watchCrates, watchRequest, call)) {
+      expect(answer).toEqual({});
+      break;
+    }
+    await returned.promise;
+    expect(call.record.outcome).toBe(Code.Canceled);
+  });
+
+  test("an error in the middle comes after what was yielded before, and in the gateway's words", async () => {
+    const call = testCall();
+    const error = new Error("db row 5");
+    const invoke = invokeOf({
+      async *watchCrates() {
+        yield { crate: { code: "A-1" } };
+        throw error;
+      },
+    });
+    const answers = invoke.stream(methods.watchCrates, watchRequest, call)[Symbol.asyncIterator]();
+    expect(await answers.next()).toEqual({ done: false, value: { crate: { code: "A-1" } } });
+    expect(await thrownBy(answers.next())).toMatchObject({
+      code: Code.Internal,
+      rawMessage: "The request failed inside the API.",
+    });
+    expect(call.record).toMatchObject({ outcome: Code.Internal, error });
+    expect(await answers.next()).toEqual({ done: true, value: undefined });
+  });
+
+  test("a handler that waits for ever ends at the deadline", async () => {
+    const controller = new AbortController();
+    const call = testCall({ signal: controller.signal });
+    const invoke = invokeOf({
+      async *watchCrates() {
+        yield {};
+        await new Promise(() => {});
+      },
+    });
+    const answers = invoke.stream(methods.watchCrates, watchRequest, call)[Symbol.asyncIterator]();
+    await answers.next();
+    const second = answers.next();
+    controller.abort(overdue);
+    expect(await thrownBy(second)).toBe(overdue);
+    expect(call.record.outcome).toBe(Code.DeadlineExceeded);
+  });
+
+  test("a handler that cannot be iterated is an error inside", async () => {
+    const call = testCall();
+    const invoke = invokeOf({ watchCrates: (() => ({})) as never });
+    expect(await thrownBy(drain(invoke.stream(methods.watchCrates, watchRequest, call)))).toMatchObject({
+      code: Code.Internal,
+    });
+    expect(call.record.error).toBeInstanceOf(TypeError);
+  });
+});
+
+test("an internal message is not what a public handler gives", () => {
+  // @ts-expect-error the crate is the internal one
+  invokeOf({ getCrate: () => ({ crate: create(internal.CrateSchema) }) });
+});
+
+function invokeOf(handlers: Partial<Handlers<typeof pub.WarehouseService>>): Invoke {
+  const nothing = () => ({});
+  const all = { getStatus: nothing, getCrate: nothing, listCrates: nothing, storeCrates: nothing };
+  const whole = service(pub.WarehouseService, { ...all, async *watchCrates() {}, ...handlers });
+  return createInvoke(createMethodTable([whole]));
+}

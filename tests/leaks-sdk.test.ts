@@ -1,0 +1,106 @@
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { fromBinary, getOption } from "@bufbuild/protobuf";
+import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { method as methodOption } from "../packages/gateway/src/gen/portico/v1/policy_pb.ts";
+import { InventoryService } from "../packages/gateway/src/gen/smpl/api/inventory/v1/api_inventory_service_pb.ts";
+import { OrdersService } from "../packages/gateway/src/gen/smpl/api/orders/v1/api_orders_service_pb.ts";
+import { UsersService } from "../packages/gateway/src/gen/smpl/api/users/v1/api_users_service_pb.ts";
+
+// The SDK as it is published: packed, unpacked, and searched, the descriptors inside its code included.
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const services = [UsersService, OrdersService, InventoryService];
+const permissions = services.flatMap(({ methods }) =>
+  methods.map((method) => String(getOption(method, methodOption).access.value)),
+);
+const forbidden = [
+  "portico.v1",
+  "portico/v1",
+  "smpl.users.v1",
+  "smpl.orders.v1",
+  "smpl.inventory.v1",
+  "BatchGet",
+  "batchGet",
+  "UserStatus",
+  ...["password_hash", "passwordHash", "risk_score", "riskScore", "internal_note", "internalNote"],
+  ...["warehouse_location", "warehouseLocation", "supplier_reference", "supplierReference"],
+  ...["unit_cost", "unitCost", "owner_id", "ownerId", "postal_code", "postalCode"],
+  ...["@portico/gateway", "@portico/internal-mocks", "UPSTREAM_", root],
+  // As words: `users.create` is not in `users.createUser`.
+  ...[...new Set(permissions)].map((name) => new RegExp(`\\b${name.replace(".", "\\.")}\\b`)),
+];
+
+let directory: string;
+/** The content of each file in the tarball, by its path. */
+let files: Map<string, string>;
+
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), "portico-sdk-"));
+  const pack = ["-y", "pnpm@12", "--filter", "@portico/client-sdk", "pack", "--pack-destination", directory];
+  execFileSync("npx", pack, { cwd: root, stdio: "pipe" });
+  const [tarball = ""] = readdirSync(directory);
+  execFileSync("tar", ["-xzf", join(directory, tarball), "-C", directory]);
+  const packed = join(directory, "package");
+  const entries = readdirSync(packed, { recursive: true, withFileTypes: true }).filter((entry) =>
+    entry.isFile(),
+  );
+  files = new Map(
+    entries.map(({ parentPath, name }) => {
+      const path = join(parentPath, name);
+      return [path.slice(packed.length + 1), readFileSync(path, "utf8")];
+    }),
+  );
+});
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+describe("the packed SDK", () => {
+  test("has the public contract, and nothing but what runs and documents it", () => {
+    expect([...files.keys()]).toContain("dist/index.js");
+    const strange = [...files.keys()].filter(
+      (path) => !/^(dist\/[\w./-]+\.(js|d\.ts)|package\.json|README\.md|LICENSE|CHANGELOG\.md)$/.test(path),
+    );
+    expect(strange).toEqual([]);
+    expect([...files.keys()].filter((path) => /test|mock/.test(path))).toEqual([]);
+  });
+
+  test.each(forbidden)("has no %s in any file", (word) => {
+    const found = [...files].filter(([, content]) => contains(content, word));
+    expect(found.map(([path]) => path)).toEqual([]);
+  });
+
+  test.each(forbidden)("has no %s in the descriptors", (word) => {
+    const found = descriptors().filter(({ bytes }) => contains(bytes.toString("latin1"), word));
+    expect(found.map(({ path }) => path)).toEqual([]);
+  });
+
+  test("has descriptors of the public packages alone, without any option of a company's own", () => {
+    const packages = descriptors().map(({ bytes }) => {
+      const file = fromBinary(FileDescriptorProtoSchema, bytes);
+      const methods = file.service.flatMap((service) => service.method);
+      const fields = file.messageType.flatMap((message) => message.field);
+      for (const { name, options } of [...methods, ...fields, file])
+        expect(options?.$unknown ?? [], `${file.package} ${name}`).toEqual([]);
+      return file.package;
+    });
+    expect(packages.sort()).toEqual(["smpl.api.inventory.v1", "smpl.api.orders.v1", "smpl.api.users.v1"]);
+  });
+});
+
+function contains(text: string, what: string | RegExp): boolean {
+  return typeof what === "string" ? text.includes(what) : what.test(text);
+}
+
+/** What the generated code carries in base64. */
+function descriptors(): { path: string; bytes: Buffer }[] {
+  return [...files].flatMap(([path, content]) =>
+    [...content.matchAll(/"([A-Za-z0-9+/]{80,}={0,2})"/g)].map(([, base64 = ""]) => ({
+      path,
+      bytes: Buffer.from(base64, "base64"),
+    })),
+  );
+}
