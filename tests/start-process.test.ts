@@ -129,13 +129,13 @@ describe("a gateway that cannot start", () => {
     const got = await fail({ ...demo, [variable]: String(port) });
     holder.close();
     expectPlainFailure(got);
-    expect(got.stderr).toMatch(new RegExp(`- port ${port} is taken: .*set PORT or ADMIN_PORT to another`));
+    expect(got.stderr).toMatch(new RegExp(`- port ${port} is taken: .*set ${variable} to another`));
     expect(got.stderr.trim().split("\n")).toHaveLength(2);
   });
 
   test.each([
-    [{ HOST: "0.0.0.0" }, /HOST must be 127\.0\.0\.1, not "0\.0\.0\.0"/],
-    [{ HOST: "::" }, /HOST must be 127\.0\.0\.1, not "::"/],
+    [{ HOST: "0.0.0.0" }, /HOST must be 127\.0\.0\.1, ::1 or localhost, not "0\.0\.0\.0"/],
+    [{ HOST: "::" }, /HOST must be 127\.0\.0\.1, ::1 or localhost, not "::"/],
     [{ AUTH_ISSUER: "https://id.example" }, /has an identity of its own: remove AUTH_ISSUER/],
     [{ AUTH_JWKS_URL: "https://id.example/keys", AUTH_AUDIENCE: "a" }, /remove AUTH_AUDIENCE, AUTH_JWKS_URL/],
     [{ NODE_ENV: "production" }, /although NODE_ENV is "production"/],

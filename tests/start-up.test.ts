@@ -41,7 +41,7 @@ describe("a policy", () => {
   - smpl.api.orders.v1.OrdersService.ListOrdersWithUser has no policy. Write into the rpc, in smpl/api/orders/v1/api_orders_service.proto:
       option (portico.v1.method) = {permission: "orders.read"};
     or {authenticated: true} for every caller with credentials, or {anonymous: true} for everyone;
-    then run: pnpm generate`,
+    then run: npx -y pnpm@12 generate`,
     );
   });
 

@@ -4,17 +4,16 @@ const roles = { admin: "ada", support: "grace", viewer: "linus" } as const;
 
 /** Prints what is running, tokens, and lines to paste. */
 export async function printBanner(
-  environment: Readonly<Record<string, string | undefined>>,
+  { url = "", adminUrl = "" }: Readonly<Record<string, string>>,
+  internal: Readonly<Record<string, string>>,
   startedMs: number,
 ): Promise<void> {
-  const url = `http://127.0.0.1:${environment["PORT"]}`;
   const tokens = await Promise.all(
     Object.entries(roles).map(async ([role, sub]) => {
       const answer = await fetch(`${url}/demo/token?sub=${sub}&role=${role}`);
       return `${role.toUpperCase()}=${styleText("dim", await answer.text())}`;
     }),
   );
-  const admin = environment["ADMIN_PORT"] ?? "9464";
   const part = (title: string, ...lines: string[]) => `${styleText("bold", title)}\n${lines.join("\n")}\n`;
   process.stdout.write(
     [
@@ -22,8 +21,10 @@ export async function printBanner(
       part(
         `Portico is up after ${Math.round(startedMs)} ms.`,
         `  ${styleText("green", url)}   gRPC, gRPC-Web, Connect and JSON on one port`,
-        `  ${styleText("dim", `http://127.0.0.1:${admin}/readyz`)}   what it is connected to`,
-        `  ${styleText("dim", `internal gRPC services: users ${environment["USERS_PORT"]}, orders ${environment["ORDERS_PORT"]}, inventory ${environment["INVENTORY_PORT"]}`)}`,
+        `  ${styleText("dim", `${adminUrl}/readyz`)}   what it is connected to`,
+        ...Object.entries(internal).map(([name, at]) =>
+          styleText("dim", `  ${at}   ${name}, an internal gRPC service`),
+        ),
       ),
       part("Three tokens for an hour. Paste these lines into another terminal, in this folder:", ...tokens),
       ...lines(url).map(([title, text]) => part(title, text)),
@@ -38,7 +39,7 @@ export async function printBanner(
 }
 
 /** What to paste, each with a word on what it shows. */
-export function lines(url: string): [title: string, text: string][] {
+function lines(url: string): [title: string, text: string][] {
   const list = `${url}/smpl.api.orders.v1.OrdersService/ListOrdersWithUser`;
   return [
     [

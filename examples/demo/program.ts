@@ -1,22 +1,21 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
 
 /** A program that runs beside this one. */
 export interface Program {
-  /** Resolves when it says that it is ready; stays pending if it ends before. */
-  readonly ready: Promise<void>;
+  /** Resolves to its addresses when it is ready; stays pending if it ends before. */
+  readonly ready: Promise<Record<string, string>>;
   /** Resolves when it has ended. */
   readonly exited: Promise<void>;
   /** Asks it to end, and kills it if it has not after some milliseconds. */
   readonly stop: (graceMs: number) => Promise<void>;
 }
 
-/** Starts a program that sends "ready" to its parent. Its errors go to the terminal, its lines to `onLine`. */
-export function startProgram(path: URL, env: NodeJS.ProcessEnv, onLine: (line: string) => void): Program {
+/** Starts a program that sends its addresses to its parent. Its errors go to the terminal, its lines to `onLine`. */
+export function startProgram(path: string, env: NodeJS.ProcessEnv, onLine: (line: string) => void): Program {
   // A group of its own: the terminal's Ctrl-C reaches this program alone, which ends the others in order.
-  const child = spawn(process.execPath, [fileURLToPath(path)], {
+  const child = spawn(process.execPath, [path], {
     env,
     detached: true,
     stdio: ["ignore", "pipe", "inherit", "ipc"],
@@ -25,9 +24,7 @@ export function startProgram(path: URL, env: NodeJS.ProcessEnv, onLine: (line: s
   const exited = once(child, "exit").then(() => {});
   return {
     ready: new Promise((resolve) => {
-      child.on("message", (message) => {
-        if (message === "ready") resolve();
-      });
+      child.once("message", (addresses) => resolve(addresses as Record<string, string>));
     }),
     exited,
     stop: async (graceMs) => {

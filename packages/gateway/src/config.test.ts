@@ -196,7 +196,7 @@ describe("variables that contradict each other", () => {
     "demo mode is not reachable from outside: %s",
     (HOST) => {
       expect(problemsOf({ HOST }, demo)).toEqual([
-        `PORTICO_MODE is "demo", where anyone can be anyone, so HOST must be 127.0.0.1, not "${HOST}"`,
+        `PORTICO_MODE is "demo", where anyone can be anyone, so HOST must be 127.0.0.1, ::1 or localhost, not "${HOST}"`,
       ]);
     },
   );

@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
 import * as z from "zod";
 import { StartError } from "./errors.ts";
 import { type Access, parseAccess } from "./policy/access.ts";
@@ -143,7 +144,7 @@ function identityProblems(variables: Variables, given: Given): string[] {
       );
     if (!["127.0.0.1", "::1", "localhost"].includes(variables.HOST))
       problems.push(
-        `PORTICO_MODE is "demo", where anyone can be anyone, so HOST must be 127.0.0.1, not "${variables.HOST}"`,
+        `PORTICO_MODE is "demo", where anyone can be anyone, so HOST must be 127.0.0.1, ::1 or localhost, not "${variables.HOST}"`,
       );
     if (given["NODE_ENV"] === "production")
       problems.push('PORTICO_MODE is "demo" although NODE_ENV is "production": remove one');
@@ -168,7 +169,7 @@ function readFiles(variables: Variables, problems: string[]): Files | undefined 
   const read = (name: "ACCESS_FILE" | "TLS_CERT_FILE" | "TLS_KEY_FILE"): string | undefined => {
     const path = variables[name];
     try {
-      return path === undefined ? undefined : readFileSync(path, "utf8");
+      return path === undefined ? undefined : readFileSync(resolve(path), "utf8");
     } catch (error) {
       problems.push(
         `${name} is "${path}", which cannot be read: ${error instanceof Error ? error.message : String(error)}`,

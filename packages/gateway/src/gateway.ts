@@ -9,6 +9,7 @@ import { type Readiness, serveHealth } from "./edge/health.ts";
 import { defaultListenerLimits } from "./edge/listener.ts";
 import { serveProtocols } from "./edge/protocols.ts";
 import { createServer } from "./edge/server.ts";
+import { StartError } from "./errors.ts";
 import { createInvoke } from "./invoke.ts";
 import { createGrants } from "./policy/access.ts";
 import { createAuthenticate, createIssuerKeys } from "./policy/authenticate.ts";
@@ -33,7 +34,7 @@ export interface GatewayOptions {
 
 /** A gateway, ready to listen. */
 export interface Gateway {
-  /** Opens the public and the admin port. Port 0 takes any that is free. */
+  /** Opens the public and the admin port; 0 takes any that is free. Rejects with a `StartError` if one is taken. */
   readonly listen: () => Promise<Addresses>;
   /**
    * Ends without failing a request: readiness goes off, after `drain.delayMs` clients are told to go elsewhere, requests in
@@ -102,8 +103,8 @@ export async function createGateway({
 
   return {
     listen: async () => {
-      await admin.listen({ host: config.host, port: config.adminPort });
-      await app.listen({ host: config.host, port: config.port });
+      await open(admin, "ADMIN_PORT", config.host, config.adminPort);
+      await open(app, "PORT", config.host, config.port);
       readiness.ready = true;
       return { url: urlOf(app, config), adminUrl: urlOf(admin, { host: config.host, tls: undefined }) };
     },
@@ -122,6 +123,18 @@ function issuerRules({ auth, rolesClaim }: Config): DemoIdentity["rules"] {
   if (auth === undefined) throw new Error("outside demo mode, a config without auth cannot be loaded");
   const { issuer, audience, jwksUrl } = auth;
   return { issuer, audience, rolesClaim, key: createIssuerKeys(issuer, jwksUrl) };
+}
+
+async function open(app: FastifyInstance, variable: string, host: string, port: number): Promise<void> {
+  try {
+    await app.listen({ host, port });
+  } catch (error) {
+    const taken = error instanceof Error && "code" in error && error.code === "EADDRINUSE";
+    const why = taken
+      ? `is taken: end what listens there, or set ${variable} to another`
+      : `cannot be had: ${error}`;
+    throw new StartError([`port ${port} ${why}`]);
+  }
 }
 
 function urlOf(app: FastifyInstance, { host, tls }: Pick<Config, "host" | "tls">): string {

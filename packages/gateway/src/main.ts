@@ -1,7 +1,6 @@
 import { once } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
 import { destination, pino } from "pino";
-import { services, upstreams } from "./app/app.ts";
 import { loadConfig } from "./config.ts";
 import { StartError } from "./errors.ts";
 import { createGateway, type Gateway } from "./gateway.ts";
@@ -10,6 +9,8 @@ import { declaration } from "./upstream/upstream.ts";
 // The only file that touches the process.
 
 try {
+  // Not above: what is wrong in a view or a service is said like everything else that keeps the gateway from starting.
+  const { services, upstreams } = await import("./app/app.ts");
   const config = loadConfig(
     process.env,
     upstreams.map((upstream) => upstream[declaration].name),
@@ -20,7 +21,7 @@ try {
   stopOnSignals(gateway);
   const { url, adminUrl } = await gateway.listen();
   log.info({ url, adminUrl, mode: config.mode }, "listening");
-  process.send?.("ready");
+  process.send?.({ url, adminUrl });
 
   function stopOnSignals({ drain }: Gateway): void {
     let stopping = false;
@@ -51,7 +52,5 @@ try {
 
 function explain(error: unknown): string {
   if (error instanceof StartError) return error.message;
-  if (error instanceof Error && "code" in error && error.code === "EADDRINUSE" && "port" in error)
-    return `Portico cannot start:\n  - port ${error.port} is taken: end what listens there, or set PORT or ADMIN_PORT to another`;
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }

@@ -86,7 +86,11 @@ describe("the program", () => {
   it("tells who forked it that it is ready, and ends when that one goes", async () => {
     const child = fork(main, { env: anyPorts, silent: true, execArgv: [] });
     children.push(child);
-    expect((await once(child, "message"))[0]).toBe("ready");
+    expect((await once(child, "message"))[0]).toEqual({
+      users: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/),
+      orders: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/),
+      inventory: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/),
+    });
     child.disconnect();
     expect((await once(child, "exit"))[0]).toBe(0);
   });

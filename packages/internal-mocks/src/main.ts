@@ -22,7 +22,7 @@ try {
 print("users", mocks.users.url, options.users ?? 0, "users");
 print("orders", mocks.orders.url, options.orders ?? 0, "orders");
 print("inventory", mocks.inventory.url, options.items ?? 0, "items");
-process.send?.("ready");
+process.send?.({ users: mocks.users.url, orders: mocks.orders.url, inventory: mocks.inventory.url });
 
 function print(service: string, url: string, count: number, what: string): void {
   process.stdout.write(`${service.padEnd(9)} gRPC  ${url}  ${count.toLocaleString("en")} ${what}\n`);

@@ -2,6 +2,7 @@ import { Code } from "@connectrpc/connect";
 import {
   type CreateOrderRequest,
   ListOrdersWithUserRequestSchema,
+  type Money,
   OrdersService,
   OrderStatusSchema as PublicOrderStatusSchema,
 } from "../gen/smpl/api/orders/v1/api_orders_service_pb.ts";
@@ -43,8 +44,7 @@ export const ordersService = service(OrdersService, {
   async createOrder(request, call) {
     checkLines(request);
     const [user] = await usersById.loadAll([request.userId], call);
-    if (user === undefined)
-      throw new PublicError(Code.InvalidArgument, "user_id: there is no user with this id");
+    if (user === undefined) throw invalid("user_id: there is no user with this id");
     const lineItems = request.lineItems.map(({ sku, product, quantity, unitPrice }) => ({
       sku,
       product,
@@ -74,16 +74,34 @@ async function* newOrders(request: { userIds: string[]; backlog: number }, call:
 
 function checkLines({ lineItems }: CreateOrderRequest): void {
   atMost("line_items", lineItems.length, 100);
-  lineItems.forEach(({ quantity }, index) => {
-    if (quantity < 1)
-      throw new PublicError(
-        Code.InvalidArgument,
-        `line_items[${index}].quantity: must be at least 1, got ${quantity}`,
-      );
+  const currencies = new Set<string>();
+  lineItems.forEach(({ quantity, unitPrice }, index) => {
+    const line = `line_items[${index}]`;
+    if (quantity < 1) throw invalid(`${line}.quantity: must be at least 1, got ${quantity}`);
+    if (unitPrice === undefined) return;
+    checkPrice(`${line}.unit_price`, unitPrice);
+    currencies.add(unitPrice.currencyCode);
   });
+  if (currencies.size > 1)
+    throw invalid(`line_items: all prices must be in one currency, got ${[...currencies].join(", ")}`);
+}
+
+const maxUnits = 1_000_000n;
+
+function checkPrice(field: string, { currencyCode, units, nanos }: Money): void {
+  if (!/^[A-Z]{3}$/.test(currencyCode))
+    throw invalid(`${field}.currency_code: must be three capital letters, such as EUR`);
+  if (units < 0n || units > maxUnits)
+    throw invalid(`${field}.units: must be from 0 to ${maxUnits}, got ${units}`);
+  if (nanos < 0 || nanos > 999_999_999)
+    throw invalid(`${field}.nanos: must be from 0 to 999999999, got ${nanos}`);
 }
 
 function atMost(field: string, value: number, most: number): void {
-  if (value < 0) throw new PublicError(Code.InvalidArgument, `${field}: must not be negative, got ${value}`);
-  if (value > most) throw new PublicError(Code.InvalidArgument, `${field}: at most ${most}, got ${value}`);
+  if (value < 0) throw invalid(`${field}: must not be negative, got ${value}`);
+  if (value > most) throw invalid(`${field}: at most ${most}, got ${value}`);
+}
+
+function invalid(message: string): PublicError {
+  return new PublicError(Code.InvalidArgument, message);
 }

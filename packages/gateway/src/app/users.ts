@@ -1,6 +1,6 @@
 import { Code } from "@connectrpc/connect";
 import { ListUsersRequestSchema, UsersService } from "../gen/smpl/api/users/v1/api_users_service_pb.ts";
-import { paging, reword, service } from "../index.ts";
+import { PublicError, paging, reword, service } from "../index.ts";
 import { users } from "./upstreams.ts";
 import { userView } from "./views.ts";
 
@@ -8,6 +8,8 @@ const pageOf = paging(ListUsersRequestSchema, { defaultSize: 50, maxSize: 500 })
 
 export const usersService = service(UsersService, {
   async createUser({ email, displayName }, call) {
+    if (email.length > 254 || !/^[^\s@]+@[^\s@]+\.[^\s@]+$/.test(email))
+      throw new PublicError(Code.InvalidArgument, "email: is not an email address");
     const { user } = await reword(users.createUser({ email, displayName }, call), {
       [Code.AlreadyExists]: "email: there is a user with this email already",
       [Code.InvalidArgument]: "email: is not valid",

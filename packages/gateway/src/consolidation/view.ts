@@ -157,7 +157,7 @@ function addCopy<From extends Message>(
   if (origin === undefined || problem !== undefined) {
     problems.push(
       `${to.typeName}.${target.name} has no source in its view of ${from.typeName}: ${problem}. ` +
-        `Write: ${target.localName}: (message) => ..., or nested(...), or related(...)`,
+        `Write: ${target.localName}: ${suggestion(origin, target)}`,
     );
     return;
   }
@@ -166,6 +166,20 @@ function addCopy<From extends Message>(
   plan.assigns.push((message, made) => {
     if (origin.isSet(message)) setMember(made, name, getMember(message, name));
   });
+}
+
+/** A source that would fit, in code. */
+function suggestion(origin: Member | undefined, target: Member): string {
+  const [from, to] = [origin, target].map((member) => (member?.kind === "field" ? member.field : undefined));
+  const get = `(message) => message.${target.localName}`;
+  if (from?.enum && to?.enum && to.fieldKind === "enum")
+    return (
+      `(message) => mapped(message.${target.localName}), where mapped is ` +
+      `enumByName(${from.enum.name}Schema, ${to.enum.name}Schema, { onUnknown: "default" })`
+    );
+  if (from?.message && to?.message)
+    return `nested(a view of ${from.message.name} as ${to.message.name}, ${get})`;
+  return "(message) => ..., or nested(...), or related(...)";
 }
 
 function addCompute<From extends Message>(

@@ -20,6 +20,7 @@ import type { Invoke } from "../invoke.ts";
 import type { CallRecord } from "../observe/call-record.ts";
 import type { PublicService } from "../service.ts";
 import { gzip } from "./compression.ts";
+import { type FindJsonFault, watchJson } from "./json-fault.ts";
 import { rewordProtocolError } from "./protocol-errors.ts";
 import { plainStatusMessage } from "./status-message.ts";
 import { capTimeOut } from "./time-out.ts";
@@ -75,6 +76,7 @@ export function serveProtocols(app: FastifyInstance, parts: ProtocolParts): void
 const jsonOptions = { ignoreUnknownFields: false, textDecoder: new TextDecoder("utf-8", { fatal: true }) };
 
 const recordKey = createContextKey<CallRecord | undefined>(undefined, { description: "call record" });
+const faultKey = createContextKey<FindJsonFault>(() => undefined, { description: "fault in a JSON request" });
 const callKey = createContextKey<Call | undefined>(undefined, { description: "admitted call" });
 
 /** Runs for every call, when its headers are there. */
@@ -85,7 +87,8 @@ async function gate(context: HandlerContext, { admit, limits }: ProtocolParts): 
   // The router aborts with every error before it writes it down: those of `admit`, of decoding and of `invoke`.
   context.signal.addEventListener("abort", () => {
     const error: unknown = context.signal.reason;
-    rewordProtocolError(error, limits);
+    const faultyField = () => context.values.get(faultKey)(context.method.input);
+    rewordProtocolError(error, { limits, faultyField });
     // After "ok", only an answer that cannot be encoded, or is too large, is still a failure of the call.
     const decided =
       record.outcome === "ok" ? !encodingCodes.has(errorCode(error)) : record.outcome !== undefined;
@@ -135,14 +138,18 @@ async function serve(
   reply.hijack();
   try {
     const values = createContextValues().set(recordKey, record);
-    const arriving = universalRequestFromNodeRequest(request.raw, reply.raw, undefined, values);
-    capTimeOut(arriving.header);
-    const answer = await handler(arriving);
+    const arriving = watchJson(universalRequestFromNodeRequest(request.raw, reply.raw, undefined, values));
+    values.set(faultKey, arriving.find);
+    capTimeOut(arriving.request.header);
+    const answer = await handler(arriving.request);
     // Fastify's headers (request id, CORS) are written by `reply.send`, which is not used here.
     for (const [name, value] of Object.entries(reply.getHeaders())) {
       if (value !== undefined) reply.raw.setHeader(name, value);
     }
-    await universalResponseToNodeResponse(plainStatusMessage(explain(handler, answer)), reply.raw);
+    await universalResponseToNodeResponse(
+      plainStatusMessage(explain(handler, request.method, answer)),
+      reply.raw,
+    );
   } catch (error) {
     record.error ??= error;
     if (!reply.raw.headersSent) reply.raw.writeHead(500);
@@ -151,22 +158,34 @@ async function serve(
 }
 
 /** The router refuses a wrong HTTP method or content type without a word. */
-function explain(handler: UniversalHandler, answer: UniversalServerResponse): UniversalServerResponse {
+function explain(
+  handler: UniversalHandler,
+  httpMethod: string,
+  answer: UniversalServerResponse,
+): UniversalServerResponse {
   if (answer.body !== undefined) return answer;
-  const message = refusals[answer.status]?.(handler);
+  const message = refusals[answer.status]?.(handler, httpMethod);
   if (message === undefined) return answer;
   const header = new Headers(answer.header);
   header.set("content-type", "application/json");
+  if (answer.status === 405) header.set("allow", allowed(handler).join(", "));
   return { ...answer, header, body: bytes(JSON.stringify({ code: "unimplemented", message })) };
 }
 
-const refusals: Record<number, ((handler: UniversalHandler) => string) | undefined> = {
-  405: ({ allowedMethods }) => `Use the HTTP method ${[...new Set(allowedMethods)].join(" or ")}.`,
-  415: ({ method }) =>
-    method.methodKind === "unary"
+const refusals: Record<number, ((handler: UniversalHandler, httpMethod: string) => string) | undefined> = {
+  405: (handler) => `Use the HTTP method ${allowed(handler).join(" or ")}.`,
+  415: ({ method }, httpMethod) => {
+    if (httpMethod === "GET")
+      return "Add ?encoding=json&message= and the request as JSON, percent-encoded; {} is %7B%7D.";
+    return method.methodKind === "unary"
       ? "Use the content-type application/json, application/proto, application/grpc or application/grpc-web."
-      : "Use the content-type application/connect+json, application/connect+proto, application/grpc or application/grpc-web.",
+      : "Use the content-type application/connect+json, application/connect+proto, application/grpc or application/grpc-web.";
+  },
 };
+
+function allowed({ allowedMethods }: UniversalHandler): string[] {
+  return [...new Set(allowedMethods)];
+}
 
 async function* bytes(text: string): AsyncGenerator<Uint8Array> {
   yield new TextEncoder().encode(text);

@@ -61,7 +61,7 @@ export async function createServer({
     const problem = requestProblem(request.raw);
     if (problem === undefined) return;
     // The rest of such a request is not read.
-    reply.header("connection", request.raw.httpVersionMajor === 1 ? "close" : undefined);
+    if (request.raw.httpVersionMajor === 1) reply.header("connection", "close");
     await reply.code(problem.status).send({ code: "invalid_argument", message: problem.message });
   });
   app.setErrorHandler((error, request, reply) => {

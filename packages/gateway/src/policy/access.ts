@@ -11,7 +11,7 @@ const pattern = z
   .regex(/^(\*|[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*(\.\*)?)$/, "must be like orders.read, orders.* or *");
 
 /** The access file: what each role may do, and what comes with having credentials or with having none. */
-export const accessSchema = z.strictObject({
+const accessSchema = z.strictObject({
   roles: z.record(z.string(), z.array(pattern)),
   anonymous: z.array(pattern).default([]),
   authenticated: z.array(pattern).default([]),

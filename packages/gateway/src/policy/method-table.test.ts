@@ -66,7 +66,7 @@ describe("a policy that stops the start", () => {
     ". Write into the rpc, in acme/api/warehouse/v1/warehouse_service.proto:\n" +
     '  option (portico.v1.method) = {permission: "broken.read"};\n' +
     "or {authenticated: true} for every caller with credentials, or {anonymous: true} for everyone;\n" +
-    "then run: pnpm generate";
+    "then run: npx -y pnpm@12 generate";
 
   test("none, an empty one, a false one and one with a bad permission, all at once", async () => {
     const error = await thrownBy(() => createMethodTable([warehouse, broken]));

@@ -81,6 +81,6 @@ function describe(method: DescMethod, problem: string): string {
     `${method.parent.typeName}.${method.name} ${problem}. Write into the rpc, in ${method.parent.file.name}.proto:`,
     `  option (portico.v1.method) = {permission: "${noun}.read"};`,
     "or {authenticated: true} for every caller with credentials, or {anonymous: true} for everyone;",
-    "then run: pnpm generate",
+    "then run: npx -y pnpm@12 generate",
   ].join("\n");
 }

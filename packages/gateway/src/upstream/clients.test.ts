@@ -188,9 +188,10 @@ describe("createUpstreamClients", () => {
     expect(await thrownBy(warehouse.getCrate({}, call))).toMatchObject({
       code: Code.Internal,
       cause: {
-        message: expect.stringContaining(
-          "the upstream warehouse is not in the list given to createGateway({ upstreams })",
-        ),
+        message: "the upstream warehouse failed",
+        cause: {
+          message: "the upstream warehouse is not in the list given to createGateway({ upstreams })",
+        },
       },
     });
   });

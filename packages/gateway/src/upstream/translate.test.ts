@@ -57,7 +57,7 @@ test("the words are the gateway's own, and the story is in the cause", async () 
   expect(error.details).toEqual([]);
   expect([...error.metadata]).toEqual([]);
   expect(error.cause).toMatchObject({
-    message: "the upstream warehouse failed: [not_found] no row in db-7",
+    message: "the upstream warehouse failed",
     cause: original,
   });
 });

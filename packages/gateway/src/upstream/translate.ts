@@ -12,7 +12,7 @@ import { PublicError } from "../errors.ts";
 export function toPublicError(error: unknown, signal: AbortSignal, upstream: string): PublicError {
   if (error instanceof PublicError) return error;
   if (signal.aborted && signal.reason instanceof PublicError) return signal.reason;
-  const cause = new Error(`the upstream ${upstream} failed: ${describe(error)}`, { cause: error });
+  const cause = new Error(`the upstream ${upstream} failed`, { cause: error });
   if (signal.aborted) return new PublicError(Code.Canceled, "The caller ended the call.", { cause });
   const code = publicCode(error);
   return new PublicError(code, words[code], { cause });
@@ -65,7 +65,3 @@ const localCodes: Partial<Record<Code, PublicCode>> = {
   [Code.Canceled]: Code.Unavailable,
   [Code.DeadlineExceeded]: Code.DeadlineExceeded,
 };
-
-function describe(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}

@@ -214,7 +214,8 @@ export const UsersService: GenService<{
   /**
    * Creates a user and answers it with its new id.
    *
-   * Errors: `already_exists` if the email is taken.
+   * Errors: `invalid_argument` if the email is not an email address,
+   * `already_exists` if it is taken.
    *
    * @generated from rpc smpl.api.users.v1.UsersService.CreateUser
    */

@@ -151,7 +151,8 @@ export type LineItem = Message<"smpl.api.orders.v1.LineItem"> & {
   quantity: number;
 
   /**
-   * What one of them costs.
+   * What one of them costs: from 0 to 1,000,000 units. Absent, it is what the
+   * price list says, in USD.
    *
    * @generated from field: smpl.api.orders.v1.Money unit_price = 4;
    */
@@ -477,8 +478,9 @@ export const OrdersService: GenService<{
   /**
    * Creates an order.
    *
-   * Errors: `invalid_argument` if there is no line, if a line has no product or
-   * no positive quantity, or if there is no user with this id.
+   * Errors: `invalid_argument` if there is no line, if a line has no product, no
+   * positive quantity or an odd price, if the prices are not all in one
+   * currency, or if there is no user with this id.
    *
    * @generated from rpc smpl.api.orders.v1.OrdersService.CreateOrder
    */
