@@ -37,8 +37,8 @@ export interface Gateway {
   /** Opens the public and the admin port; 0 takes any that is free. Rejects with a `StartError` if one is taken. */
   readonly listen: () => Promise<Addresses>;
   /**
-   * Ends without failing a request: readiness goes off, after `drain.delayMs` clients are told to go elsewhere, requests in
-   * flight get `drain.timeoutMs` to end. Resolves to the number of requests that were cut off.
+   * Ends without failing a request: readiness goes off, after `drain.delayMs` clients are told to go elsewhere,
+   * requests in flight get `drain.timeoutMs` to end. Resolves to the number of requests that were cut off.
    */
   readonly drain: () => Promise<number>;
 }

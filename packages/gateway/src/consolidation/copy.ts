@@ -48,8 +48,9 @@ export function membersOf(desc: DescMessage): Member[] {
 }
 
 /**
- * Why a member cannot be copied to the public one of the same name; `undefined` if it can. Only what has the same type
- * in protobuf is copied: what merely looks alike in TypeScript could change its value or its meaning on the way.
+ * Why a member cannot be copied to the public one of the same name; `undefined` if it can. Only what has the same
+ * type in protobuf is copied: what merely looks alike in TypeScript could change its value or its meaning on the
+ * way.
  */
 export function copyProblem(origin: Member | undefined, target: Member): string | undefined {
   if (origin === undefined) return "there is no internal field of this name";
@@ -86,8 +87,8 @@ function typeName(field: DescField): string {
 }
 
 /**
- * `jstype` decides how a 64-bit number looks in TypeScript, and a default what a field that is not set means, so both are
- * part of the type.
+ * `jstype` decides how a 64-bit number looks in TypeScript, and a default what a field that is not set means, so
+ * both are part of the type.
  */
 function valueName(field: DescField): string {
   const name = field.message?.typeName ?? field.enum?.typeName ?? scalarName(field.scalar);

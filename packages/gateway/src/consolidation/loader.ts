@@ -7,8 +7,8 @@ import { declaration, type Upstream } from "../upstream/upstream.ts";
 export type Key = string | number | bigint;
 
 /**
- * Keyed access to one kind of upstream entity. All keys that are asked for at the same time travel in one call; within
- * one public call, no key travels twice.
+ * Keyed access to one kind of upstream entity. All keys that are asked for at the same time travel in one call;
+ * within one public call, no key travels twice.
  */
 export interface Loader<K extends Key = Key, V = unknown> {
   /** What it fetches from: `users.batchGetUsers`. */

@@ -24,8 +24,9 @@ export interface Page {
 }
 
 /**
- * Declares how a method is paged (AIP-158). A public token wraps the upstream's, with a checksum over the other fields of
- * the request: a token that was cut, made up, or taken to another listing is refused by name, and never reaches an upstream.
+ * Declares how a method is paged (AIP-158). A public token wraps the upstream's, with a checksum over the other
+ * fields of the request: a token that was cut, made up, or taken to another listing is refused by name, and never
+ * reaches an upstream.
  *
  * The checksum guards against mistakes, not against attacks: a token is no secret and grants nothing.
  *

@@ -115,7 +115,9 @@ function missing(loader: string): PublicError {
   });
 }
 
-/** Sends messages, some of them in lists, some absent, through a view in one go, and puts them back where they were. */
+/**
+ * Sends messages, some of them in lists, some absent, through a view in one go, and puts them back where they were.
+ */
 async function through<From extends Message, To extends Message>(
   view: View<From, To>,
   groups: readonly (readonly From[] | From | undefined)[],

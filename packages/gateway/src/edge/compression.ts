@@ -6,8 +6,8 @@ import { compressionGzip } from "@connectrpc/connect-node";
 const compress = promisify(zlibGzip);
 
 /**
- * The one compression that is offered. Level 4 costs a fraction of zlib's default for nearly the same size; brotli at its
- * default quality costs 100 times as much, and a stranger chooses it with one header.
+ * The one compression that is offered. Level 4 costs a fraction of zlib's default for nearly the same size; brotli
+ * at its default quality costs 100 times as much, and a stranger chooses it with one header.
  */
 export const gzip: Compression = {
   name: compressionGzip.name,

@@ -4,8 +4,8 @@ import type { FastifyInstance, FastifyReply } from "fastify";
 const unimplemented = "12";
 
 /**
- * Answers requests for methods that do not exist, in the words of the protocol that asks: gRPC and gRPC-Web take their
- * status from headers and need HTTP 200, everything else gets a 404 with Connect's JSON error.
+ * Answers requests for methods that do not exist, in the words of the protocol that asks: gRPC and gRPC-Web take
+ * their status from headers and need HTTP 200, everything else gets a 404 with Connect's JSON error.
  */
 export function serveFallback(app: FastifyInstance): void {
   app.setNotFoundHandler((request, reply) => {
@@ -28,8 +28,8 @@ export function serveFallback(app: FastifyInstance): void {
 }
 
 /**
- * A gRPC status counts in headers only if they end the stream. `reply.send` writes the headers first and ends it after them;
- * over HTTP/2, only an `end` that comes before any header is written makes one frame of both.
+ * A gRPC status counts in headers only if they end the stream. `reply.send` writes the headers first and ends it
+ * after them; over HTTP/2, only an `end` that comes before any header is written makes one frame of both.
  */
 function sendHeadersOnly(reply: FastifyReply): FastifyReply {
   reply.hijack();

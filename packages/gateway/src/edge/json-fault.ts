@@ -5,8 +5,8 @@ import type { UniversalServerRequest } from "@connectrpc/connect/protocol";
 export type FindJsonFault = (desc: DescMessage) => string | undefined;
 
 /**
- * Keeps the body of a JSON request while it is read, so that an error can name the field: the decoder names only the type
- * of an enum, or of a message such as a timestamp. Costs nothing for other requests.
+ * Keeps the body of a JSON request while it is read, so that an error can name the field: the decoder names only
+ * the type of an enum, or of a message such as a timestamp. Costs nothing for other requests.
  *
  * @returns the request to read, and how to find the fault; its path is as in the proto: `line_items[2].status`
  */

@@ -22,7 +22,10 @@ export interface ListenerLimits {
   readonly maxSessionMemoryMb: number;
 }
 
-/** Limits that suit a public entrance. Spread them to change one: `{ ...defaultListenerLimits, maxConnections: 64 }`. */
+/**
+ * Limits that suit a public entrance. Spread them to change one: `{ ...defaultListenerLimits, maxConnections: 64
+ * }`.
+ */
 export const defaultListenerLimits: ListenerLimits = Object.freeze({
   headersTimeoutMs: 10_000,
   requestTimeoutMs: 30_000,

@@ -87,7 +87,9 @@ export function createTls(
   return server.on("secureConnection", accept);
 }
 
-/** Node applies the header limit only once the client has acknowledged the settings, and a client may never do that. */
+/**
+ * Node applies the header limit only once the client has acknowledged the settings, and a client may never do that.
+ */
 function isEarlyAndLong({ rawHeaders, stream }: Http2ServerRequest, maxHeaderBytes: number): boolean {
   if (stream.session?.pendingSettingsAck !== true) return false;
   return rawHeaders.reduce((bytes, text) => bytes + text.length, 0) > maxHeaderBytes;

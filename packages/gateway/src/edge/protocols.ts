@@ -44,8 +44,8 @@ export interface ProtocolParts {
 /**
  * Serves gRPC, gRPC-Web and Connect (JSON and binary, GET for methods without side effects) on a Fastify server.
  *
- * Every call, whatever its protocol, goes through `admit` before its body is read and through `invoke` after: the router
- * has no other way to a handler, and without an admitted call `invoke` is not reached.
+ * Every call, whatever its protocol, goes through `admit` before its body is read and through `invoke` after: the
+ * router has no other way to a handler, and without an admitted call `invoke` is not reached.
  */
 export function serveProtocols(app: FastifyInstance, parts: ProtocolParts): void {
   const router = createConnectRouter({
@@ -70,8 +70,8 @@ export function serveProtocols(app: FastifyInstance, parts: ProtocolParts): void
 }
 
 /**
- * A JSON field that does not exist is an error that names it: a mistyped filter must not list everything. The decoder, which
- * the types do not know of, refuses what is not UTF-8 instead of replacing it.
+ * A JSON field that does not exist is an error that names it: a mistyped filter must not list everything. The
+ * decoder, which the types do not know of, refuses what is not UTF-8 instead of replacing it.
  */
 const jsonOptions = { ignoreUnknownFields: false, textDecoder: new TextDecoder("utf-8", { fatal: true }) };
 

@@ -10,8 +10,8 @@ export interface RequestProblem {
 const maxHeaderLines = 100;
 
 /**
- * What is wrong with the form of a request, if anything: exactly one valid host, at most 100 header lines, and in a Connect
- * GET a message in valid base64. What is let through here can be turned into a URL, so that no request ends
+ * What is wrong with the form of a request, if anything: exactly one valid host, at most 100 header lines, and in a
+ * Connect GET a message in valid base64. What is let through here can be turned into a URL, so that no request ends
  * in an answer that looks like an empty success.
  */
 export function requestProblem(request: IncomingMessage): RequestProblem | undefined {

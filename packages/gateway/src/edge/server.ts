@@ -82,7 +82,10 @@ export async function createServer({
   };
 }
 
-/** What Fastify itself finds wrong, such as a path that cannot be decoded: its words for the caller's faults, none for ours. */
+/**
+ * What Fastify itself finds wrong, such as a path that cannot be decoded: its words for the caller's faults, none
+ * for ours.
+ */
 function refuse(reply: FastifyReply, error: unknown): FastifyReply {
   const status = error instanceof Error && "statusCode" in error ? Number(error.statusCode) : 500;
   const [code, message] =

@@ -11,8 +11,8 @@ const unitMs: Readonly<Record<string, number>> = {
 };
 
 /**
- * Shortens the time-out that a caller asks for, in Connect's header or gRPC's, to a day. The router gives it to a timer, and
- * a timer of more than 31 bits is over at once: who asks for the most would get nothing.
+ * Shortens the time-out that a caller asks for, in Connect's header or gRPC's, to a day. The router gives it to a
+ * timer, and a timer of more than 31 bits is over at once: who asks for the most would get nothing.
  *
  * What is not a valid time-out is left for the router to refuse.
  */

@@ -58,9 +58,9 @@ export function createAuthenticate(rules: TokenRules): Authenticate {
 }
 
 /**
- * The keys of an issuer, fetched when first needed: from `jwksUrl`, or from the `jwks_uri` that the issuer's
- * OpenID Connect discovery document names. They are kept for 10 minutes; an unknown key id fetches them anew, at most every
- * 30 seconds.
+ * The keys of an issuer, fetched when first needed: from `jwksUrl`, or from the `jwks_uri` that the issuer's OpenID
+ * Connect discovery document names. They are kept for 10 minutes; an unknown key id fetches them anew, at most
+ * every 30 seconds.
  */
 export function createIssuerKeys(issuer: string, jwksUrl: string | undefined): JWTVerifyGetKey {
   let keys: Promise<JWTVerifyGetKey> | undefined;

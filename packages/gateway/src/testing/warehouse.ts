@@ -92,8 +92,8 @@ export interface Asked {
 }
 
 /**
- * A call whose warehouse knows every keeper but those that are called `nobody`, and has two scans of each crate on two
- * pages. It answers in reverse order.
+ * A call whose warehouse knows every keeper but those that are called `nobody`, and has two scans of each crate on
+ * two pages. It answers in reverse order.
  */
 export function warehouseCall(parts: Partial<Call> = {}): { readonly call: Call; readonly asked: Asked } {
   const asked: Asked = { keepers: [], scans: [] };

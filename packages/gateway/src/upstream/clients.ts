@@ -135,15 +135,18 @@ function createClients(
 }
 
 /**
- * A call that the upstream surely did nothing for, such as one that crossed with its goodbye, is sent once more: that is
- * safe whatever it does.
+ * A call that the upstream surely did nothing for, such as one that crossed with its goodbye, is sent once more:
+ * that is safe whatever it does.
  */
 async function sendAgain<T>(error: unknown, send: () => Promise<T>, { signal }: Call): Promise<T> {
   if (isNeverProcessed(error) && !signal.aborted) return send();
   throw error;
 }
 
-/** gRPC over HTTP/2. Fields that the gateway's protos do not know are dropped here, so that no view can pass them on. */
+/**
+ * gRPC over HTTP/2. Fields that the gateway's protos do not know are dropped here, so that no view can pass them
+ * on.
+ */
 function createTransport(
   baseUrl: string,
   sessionManager: UpstreamSession,

@@ -11,15 +11,17 @@ export interface Connection {
   /** The session that takes new requests, if there is one. */
   current(): ClientHttp2Session | undefined;
   /**
-   * Opens a session, or joins the attempt that is under way. Rejects at once when an attempt has failed a moment ago: a
-   * dead upstream is not called upon by every request.
+   * Opens a session, or joins the attempt that is under way. Rejects at once when an attempt has failed a moment
+   * ago: a dead upstream is not called upon by every request.
    */
   open(): Promise<ClientHttp2Session>;
   /** For good. */
   close(): void;
 }
 
-/** Milliseconds to wait after failed attempts. Kept below a second, so that an upstream that is back is soon in use. */
+/**
+ * Milliseconds to wait after failed attempts. Kept below a second, so that an upstream that is back is soon in use.
+ */
 const backoffMs = { first: 100, most: 700 };
 
 const longestPingIntervalMs = 3_600_000;

@@ -27,12 +27,12 @@ export interface UpstreamSession extends SessionManager {
 }
 
 /**
- * Makes the connections to one internal service: one HTTP/2 connection for each address, opened with the first call,
- * watched by pings, and opened again by the next call after it was lost. Calls go to the ready addresses in turn; one that
- * is not ready gets its connection in the background, or within the call when there is no other.
+ * Makes the connections to one internal service: one HTTP/2 connection for each address, opened with the first
+ * call, watched by pings, and opened again by the next call after it was lost. Calls go to the ready addresses in
+ * turn; one that is not ready gets its connection in the background, or within the call when there is no other.
  *
- * A call fails with a {@link ConnectError} of code `unavailable` when no address can be reached, and when its stream is cut by
- * the other side. Its message names addresses: it is for the log, not for the public.
+ * A call fails with a {@link ConnectError} of code `unavailable` when no address can be reached, and when its
+ * stream is cut by the other side. Its message names addresses: it is for the log, not for the public.
  *
  * Throws a TypeError for no address or one that is not http or https, and a RangeError for an option that cannot be.
  *

@@ -2,8 +2,8 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { PublicError } from "../errors.ts";
 
 /**
- * Turns whatever a call to an upstream ended in into an error that may be shown to the public: a code that is true for
- * the caller, and the gateway's own words. What the upstream said is kept as the cause, for the log.
+ * Turns whatever a call to an upstream ended in into an error that may be shown to the public: a code that is true
+ * for the caller, and the gateway's own words. What the upstream said is kept as the cause, for the log.
  *
  * @param error what was thrown
  * @param signal the signal of the public call: it tells a caller who left from an upstream that broke off

@@ -60,7 +60,8 @@ export interface AnyUpstream {
  * A call to it carries the deadline and the cancellation of the public call; whatever goes wrong comes back as a
  * `PublicError` in the gateway's own words.
  *
- * Throws a `TypeError` for a name that is not lower-case letters, digits and `_`, and for a time-out that is not positive.
+ * Throws a `TypeError` for a name that is not lower-case letters, digits and `_`, and for a time-out that is not
+ * positive.
  *
  * @example
  * export const users = upstream("users", UsersService, { timeoutMs: 800 });
