@@ -34,9 +34,24 @@ afterEach(async () => {
   }
 });
 
+/** Loads the app's views without the line that gives an order its status. */
+const withoutStatus = `data:text/javascript,${encodeURIComponent(`
+  import { registerHooks } from "node:module";
+  registerHooks({
+    load(url, context, next) {
+      const loaded = next(url, context);
+      if (!url.endsWith("/app/views.ts")) return loaded;
+      return { ...loaded, source: String(loaded.source).replace(/^  status: .*$/m, "") };
+    },
+  });
+`)}`;
+
 /** Starts the gateway with these variables alone. */
-function launch(env: Environment) {
-  const child = spawn(process.execPath, [main], { env: { ...env }, stdio: ["ignore", "pipe", "pipe"] });
+function launch(env: Environment, nodeOptions: readonly string[] = []) {
+  const child = spawn(process.execPath, [...nodeOptions, main], {
+    env: { ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   running.add(child);
   child.once("close", () => running.delete(child));
   let stdout = "";
@@ -56,8 +71,11 @@ function launch(env: Environment) {
 }
 
 /** Starts a gateway that is to fail: its exit code and what it said. */
-async function fail(env: Environment): Promise<{ code: unknown; stdout: string; stderr: string }> {
-  const { child, output } = launch(env);
+async function fail(
+  env: Environment,
+  nodeOptions: readonly string[] = [],
+): Promise<{ code: unknown; stdout: string; stderr: string }> {
+  const { child, output } = launch(env, nodeOptions);
   const [code] = await once(child, "close");
   return { code, ...output() };
 }
@@ -70,6 +88,15 @@ function expectPlainFailure({ code, stdout, stderr }: Awaited<ReturnType<typeof 
 }
 
 describe("a gateway that cannot start", () => {
+  test("names a public field without a source, and what would be one", async () => {
+    const got = await fail(demo, ["--import", withoutStatus]);
+    expectPlainFailure(got);
+    expect(got.stderr).toContain(
+      "smpl.api.orders.v1.Order.status has no source in its view of smpl.orders.v1.Order",
+    );
+    expect(got.stderr).toContain("enumByName(OrderStatusSchema, OrderStatusSchema, {");
+  });
+
   test("names an upstream without an address", async () => {
     const got = await fail({ ...demo, UPSTREAM_USERS: undefined });
     expectPlainFailure(got);

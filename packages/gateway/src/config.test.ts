@@ -1,6 +1,7 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
 import { loadConfig } from "./config.ts";
 import { StartError } from "./errors.ts";
@@ -11,6 +12,7 @@ const file = (name: string, text: string): string => {
   writeFileSync(join(folder, name), text);
   return join(folder, name);
 };
+const tls = { cert: fixture("cert.pem"), key: fixture("key.pem") };
 const access = file("access.json", '{ "roles": { "admin": ["*"] } }');
 
 type Environment = Record<string, string | undefined>;
@@ -53,8 +55,8 @@ describe("reads", () => {
       HOST: "0.0.0.0",
       PORT: "0",
       ADMIN_PORT: "65535",
-      TLS_CERT_FILE: file("cert.pem", "certificate"),
-      TLS_KEY_FILE: file("key.pem", "key"),
+      TLS_CERT_FILE: tls.cert,
+      TLS_KEY_FILE: tls.key,
       AUTH_JWKS_URL: "https://identity.acme.example/keys",
       AUTH_ROLES_CLAIM: "groups",
       CORS_ORIGINS: "https://app.acme.example, http://localhost:3000",
@@ -71,7 +73,7 @@ describe("reads", () => {
       host: "0.0.0.0",
       port: 0,
       adminPort: 65_535,
-      tls: { cert: "certificate", key: "key" },
+      tls: { cert: readFileSync(tls.cert, "utf8"), key: readFileSync(tls.key, "utf8") },
       auth: { jwksUrl: "https://identity.acme.example/keys" },
       rolesClaim: "groups",
       corsOrigins: ["https://app.acme.example", "http://localhost:3000"],
@@ -222,10 +224,16 @@ describe("variables that contradict each other", () => {
 
 describe("files", () => {
   test.each(["ACCESS_FILE", "TLS_CERT_FILE"])("%s that cannot be read", (name) => {
-    const both = { TLS_CERT_FILE: access, TLS_KEY_FILE: access };
+    const both = { TLS_CERT_FILE: tls.cert, TLS_KEY_FILE: tls.key };
     const [problem, ...others] = problemsOf({ ...both, [name]: "/nowhere/at/all" });
     expect(problem).toMatch(`${name} is "/nowhere/at/all", which cannot be read: ENOENT`);
     expect(others).toEqual([]);
+  });
+
+  test("what is no certificate, and a key that is another's", () => {
+    expect(problemsOf({ TLS_CERT_FILE: access, TLS_KEY_FILE: access })).toEqual([
+      expect.stringMatching(/^TLS_CERT_FILE and TLS_KEY_FILE must be a certificate and its key in PEM: /),
+    ]);
   });
 
   test("an access file with a mistake in it", () => {
@@ -268,4 +276,8 @@ function problemsOf(change: Environment, base = production): readonly string[] {
     throw error;
   }
   throw new Error("expected problems");
+}
+
+function fixture(name: string): string {
+  return fileURLToPath(new URL(`../../../tests/fixtures/tls/${name}`, import.meta.url));
 }

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
+import { createSecureContext } from "node:tls";
 import * as z from "zod";
 import { StartError } from "./errors.ts";
 import { type Access, parseAccess } from "./policy/access.ts";
@@ -126,6 +127,8 @@ function contradictions(variables: Variables, given: Given, wrong: ReadonlySet<s
     problems.push(
       'ACCESS_FILE is not set: write the path of a JSON file such as { "roles": { "admin": ["*"] } }',
     );
+  if (variables.PORT === variables.ADMIN_PORT && variables.PORT !== 0)
+    problems.push(`PORT and ADMIN_PORT are both ${variables.PORT}: give them different ports`);
   if (!wrong.has("MAX_TIMEOUT_MS") && variables.DEFAULT_TIMEOUT_MS > variables.MAX_TIMEOUT_MS)
     problems.push(
       `DEFAULT_TIMEOUT_MS is ${variables.DEFAULT_TIMEOUT_MS}: it must not be more than MAX_TIMEOUT_MS, ${variables.MAX_TIMEOUT_MS}`,
@@ -178,6 +181,7 @@ function readFiles(variables: Variables, problems: string[]): Files | undefined 
     }
   };
   const [accessText, cert, key] = [read("ACCESS_FILE"), read("TLS_CERT_FILE"), read("TLS_KEY_FILE")];
+  if (cert !== undefined && key !== undefined) problems.push(...tlsProblems(cert, key));
   if (accessText === undefined) return undefined;
   try {
     const tls = cert === undefined || key === undefined ? undefined : { cert, key };
@@ -186,6 +190,16 @@ function readFiles(variables: Variables, problems: string[]): Files | undefined 
     if (!(error instanceof StartError)) throw error;
     problems.push(...error.problems);
     return undefined;
+  }
+}
+
+function tlsProblems(cert: string, key: string): string[] {
+  try {
+    createSecureContext({ cert, key });
+    return [];
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    return [`TLS_CERT_FILE and TLS_KEY_FILE must be a certificate and its key in PEM: ${reason}`];
   }
 }
 

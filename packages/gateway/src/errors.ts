@@ -21,13 +21,31 @@ export class PublicError extends ConnectError {
   readonly #chosenByGateway = true;
 
   constructor(code: Code, message: string, options: PublicErrorOptions = {}) {
-    super(message, code, options.headers, undefined, options.cause);
+    super(publicText(message), code, options.headers, undefined, options.cause);
   }
 
   /** Only what this constructor made counts: `ConnectError` itself accepts anything of the same shape. */
   static override [Symbol.hasInstance](value: unknown): boolean {
     return typeof value === "object" && value !== null && #chosenByGateway in value && value.#chosenByGateway;
   }
+}
+
+/**
+ * A text that every protocol can carry: gRPC has it in a header, which must be valid Unicode and not grow without bound
+ * with what a caller sent.
+ */
+export function publicText(text: string): string {
+  return text.slice(0, 1_024).toWellFormed();
+}
+
+/**
+ * The value, for what an upstream always sends. Without it the call fails with `internal`, rather than with a blank.
+ *
+ * @example const { user } = await users.getUser({ id }, call); return { user: await userView.one(present(user, "user"), call) };
+ */
+export function present<T>(value: T | undefined, name: string): T {
+  if (value === undefined) throw new Error(`the upstream answered without ${name}`);
+  return value;
 }
 
 /**

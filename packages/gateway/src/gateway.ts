@@ -1,4 +1,4 @@
-import type { Transport } from "@connectrpc/connect";
+import { Code, type Transport } from "@connectrpc/connect";
 import { type FastifyInstance, fastify } from "fastify";
 import type { Logger } from "pino";
 import { createAdmit } from "./admit.ts";
@@ -9,7 +9,7 @@ import { type Readiness, serveHealth } from "./edge/health.ts";
 import { defaultListenerLimits } from "./edge/listener.ts";
 import { serveProtocols } from "./edge/protocols.ts";
 import { createServer } from "./edge/server.ts";
-import { StartError } from "./errors.ts";
+import { PublicError, StartError } from "./errors.ts";
 import { createInvoke } from "./invoke.ts";
 import { createGrants } from "./policy/access.ts";
 import { createAuthenticate, createIssuerKeys } from "./policy/authenticate.ts";
@@ -72,6 +72,7 @@ export async function createGateway({
   });
 
   // Before the body is read: who calls, and may they?
+  const draining = new AbortController();
   const demo = config.mode === "demo" ? await createDemoIdentity(config.rolesClaim) : undefined;
   const authenticate = createAuthenticate(demo?.rules ?? issuerRules(config));
   const authorize = createAuthorize(createGrants(config.access));
@@ -81,6 +82,7 @@ export async function createGateway({
     authorize,
     upstreams: clients,
     deadlines: config.deadlines,
+    draining: draining.signal,
   });
 
   // After it: validate, run the handler, put errors into words for the caller.
@@ -98,7 +100,7 @@ export async function createGateway({
   serveFallback(app);
   if (demo !== undefined) serveDemoToken(app, demo, Object.keys(config.access.roles));
 
-  const admin = fastify();
+  const admin = fastify({ forceCloseConnections: true });
   serveHealth(admin, readiness, () => ({ inFlight: listener.inFlight(), upstreams: clients.states() }));
 
   return {
@@ -111,6 +113,7 @@ export async function createGateway({
     drain: async () => {
       readiness.ready = false;
       await new Promise((resolve) => setTimeout(resolve, config.drain.delayMs));
+      draining.abort(new PublicError(Code.Unavailable, "The API is restarting. Connect again."));
       const cutOff = await listener.drain(config.drain.timeoutMs);
       await Promise.all([app.close(), admin.close()]);
       clients.close();

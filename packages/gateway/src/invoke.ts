@@ -1,6 +1,7 @@
 import type { DescMessage, DescMethod, Message, MessageInitShape } from "@bufbuild/protobuf";
-import { Code, ConnectError } from "@connectrpc/connect";
+import { Code } from "@connectrpc/connect";
 import type { Call } from "./call.ts";
+import { beforeAbort } from "./deadline.ts";
 import { PublicError } from "./errors.ts";
 import type { MethodEntry, MethodTable } from "./policy/method-table.ts";
 
@@ -26,7 +27,7 @@ export function createInvoke(methods: MethodTable): Invoke {
         const entry = entryOf(methods, method);
         call.signal.throwIfAborted();
         validate(entry, request);
-        const answer = await beforeDeadline(call, run<Answer | Promise<Answer>>(entry, request, call));
+        const answer = await beforeAbort(call.signal, run<Answer | Promise<Answer>>(entry, request, call));
         call.record.outcome = "ok";
         return answer;
       } catch (error) {
@@ -41,7 +42,7 @@ export function createInvoke(methods: MethodTable): Invoke {
         validate(entry, request);
         answers = run<AsyncIterable<Answer>>(entry, request, call)[Symbol.asyncIterator]();
         for (;;) {
-          const next = await beforeDeadline(call, answers.next());
+          const next = await beforeAbort(call.signal, answers.next());
           if (next.done === true) break;
           yield next.value;
         }
@@ -73,18 +74,6 @@ function run<R>({ handler }: MethodEntry, request: Message, call: Call): R {
   return (handler as unknown as (request: Message, call: Call) => R)(request, call);
 }
 
-/** Settles with the value, or rejects as soon as the call's signal aborts. */
-function beforeDeadline<T>({ signal }: Call, value: T | Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(signal.reason);
-    if (signal.aborted) abort();
-    else signal.addEventListener("abort", abort, { once: true });
-    Promise.resolve(value)
-      .then(resolve, reject)
-      .finally(() => signal.removeEventListener("abort", abort));
-  });
-}
-
 /** Notes how the call failed, and makes the error that the caller gets. */
 function fail(call: Call, error: unknown): PublicError {
   const shown = toPublic(call, error);
@@ -93,16 +82,10 @@ function fail(call: Call, error: unknown): PublicError {
   return shown;
 }
 
+/** Whatever ends a call that the gateway did not end itself is the caller, who left. */
 function toPublic({ signal }: Call, error: unknown): PublicError {
   if (error instanceof PublicError) return error;
   if (signal.aborted && signal.reason instanceof PublicError) return signal.reason;
-  if (signal.aborted && isClientGone(signal.reason))
-    return new PublicError(Code.Canceled, "The caller ended the call.");
+  if (signal.aborted) return new PublicError(Code.Canceled, "The caller ended the call.", { cause: error });
   return new PublicError(Code.Internal, "The request failed inside the API.", { cause: error });
-}
-
-/** The transport aborts with one of these, or with a plain AbortError, when the caller goes away. */
-function isClientGone(reason: unknown): boolean {
-  if (reason instanceof ConnectError) return reason.code === Code.Canceled || reason.code === Code.Aborted;
-  return reason instanceof Error && reason.name === "AbortError";
 }

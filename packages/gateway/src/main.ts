@@ -18,17 +18,19 @@ try {
   const output = destination({ dest: 1, sync: false });
   const log = pino({ level: config.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime }, output);
   const gateway = await createGateway({ config, services, upstreams, log });
-  stopOnSignals(gateway);
+  stopOnSignals(gateway, config.drain.delayMs + config.drain.timeoutMs);
   const { url, adminUrl } = await gateway.listen();
   log.info({ url, adminUrl, mode: config.mode }, "listening");
   process.send?.({ url, adminUrl });
 
-  function stopOnSignals({ drain }: Gateway): void {
+  function stopOnSignals({ drain }: Gateway, drainMs: number): void {
     let stopping = false;
     const stop = async (reason: string, exitCode: number): Promise<void> => {
       if (stopping) return;
       stopping = true;
       log.info({ reason }, "draining");
+      // Whatever keeps the drain from ending, the process ends.
+      setTimeout(() => process.exit(1), exitCode === 0 ? drainMs + 2_000 : 10_000).unref();
       const cutOff = await drain();
       log.info({ cutOff }, "stopped");
       // Lines are written in the background. Who reads none of them cannot keep the process.

@@ -7,7 +7,7 @@ import {
   OrderStatusSchema as PublicOrderStatusSchema,
 } from "../gen/smpl/api/orders/v1/api_orders_service_pb.ts";
 import { type Order, OrderStatusSchema } from "../gen/smpl/orders/v1/orders_service_pb.ts";
-import { type Call, enumByName, PublicError, paging, reword, service } from "../index.ts";
+import { type Call, enumByName, PublicError, paging, present, reword, service } from "../index.ts";
 import { usersById } from "./loaders.ts";
 import { orders } from "./upstreams.ts";
 import { orderView } from "./views.ts";
@@ -65,11 +65,11 @@ export const ordersService = service(OrdersService, {
 });
 
 async function answer(order: Order | undefined, call: Call) {
-  return order ? { order: await orderView.one(order, call) } : {};
+  return { order: await orderView.one(present(order, "order"), call) };
 }
 
 async function* newOrders(request: { userIds: string[]; backlog: number }, call: Call): AsyncIterable<Order> {
-  for await (const { order } of orders.watchOrders(request, call)) if (order) yield order;
+  for await (const { order } of orders.watchOrders(request, call)) yield present(order, "order");
 }
 
 function checkLines({ lineItems }: CreateOrderRequest): void {

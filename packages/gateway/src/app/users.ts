@@ -1,6 +1,6 @@
 import { Code } from "@connectrpc/connect";
 import { ListUsersRequestSchema, UsersService } from "../gen/smpl/api/users/v1/api_users_service_pb.ts";
-import { PublicError, paging, reword, service } from "../index.ts";
+import { PublicError, paging, present, reword, service } from "../index.ts";
 import { users } from "./upstreams.ts";
 import { userView } from "./views.ts";
 
@@ -14,14 +14,14 @@ export const usersService = service(UsersService, {
       [Code.AlreadyExists]: "email: there is a user with this email already",
       [Code.InvalidArgument]: "email: is not valid",
     });
-    return user ? { user: await userView.one(user, call) } : {};
+    return { user: await userView.one(present(user, "user"), call) };
   },
 
   async getUser({ id }, call) {
     const { user } = await reword(users.getUser({ id }, call), {
       [Code.NotFound]: "id: there is no user with this id",
     });
-    return user ? { user: await userView.one(user, call) } : {};
+    return { user: await userView.one(present(user, "user"), call) };
   },
 
   async listUsers(request, call) {

@@ -38,9 +38,31 @@ describe("loader", () => {
     const { call, asked } = warehouseCall();
     await keepersById.loadAll(["a", "b"], call);
     await keepersById.loadAll(["b", "c"], call);
-    await keepersById.loadAll(["a"], { ...call, loaders: createLoaderScope() });
+    await keepersById.loadAll(["a"], { ...call, loaders: createLoaderScope("call") });
     expect(asked.keepers).toEqual([["a", "b"], ["c"], ["a"]]);
   });
+
+  test("in a streaming call what a batch fetched is not kept, but still sent once for all who ask", async () => {
+    const { call: unary, asked } = warehouseCall();
+    const call = { ...unary, loaders: createLoaderScope("batch") };
+    await Promise.all([keepersById.loadAll(["a", "b"], call), keepersById.loadAll(["b"], call)]);
+    await keepersById.loadAll(["a"], call);
+    expect(asked.keepers).toEqual([["a", "b"], ["a"]]);
+  });
+
+  test.each([Code.InvalidArgument, Code.NotFound, Code.PermissionDenied, Code.OutOfRange])(
+    "a batch that the upstream refuses is nothing that the caller could mend: %i",
+    async (code) => {
+      const call = testCall({
+        upstreams: inMemory([warehouse], (router) =>
+          router.rpc(internal.WarehouseService.method.batchGetKeepers, () => {
+            throw new ConnectError("the gateway asked badly", code);
+          }),
+        ),
+      });
+      expect(await thrownBy(keepersById.loadAll(["a"], call))).toMatchObject({ code: Code.Internal });
+    },
+  );
 
   test("a key that the upstream does not know gives undefined", async () => {
     const { call } = warehouseCall();
@@ -181,7 +203,7 @@ describe("groupLoader", () => {
     expect(await thrownBy(scansBySerial.loadAll([1n], call))).toMatchObject({ code: Code.Internal });
   });
 
-  test("an upstream that gives the same page for ever fails the call", async () => {
+  test("an upstream whose pages have no end fails the call", async () => {
     let pages = 0;
     const call = callOf((router) =>
       router.rpc(internal.WarehouseService.method.listScans, () => {
@@ -190,7 +212,7 @@ describe("groupLoader", () => {
       }),
     );
     expect(await messageOf(scansBySerial.loadAll([1n], call))).toContain("warehouse.listScans");
-    expect(pages).toBe(2);
+    expect(pages).toBe(100);
   });
 
   test("without nextPageToken, one page is all", async () => {

@@ -1,6 +1,8 @@
 import type { DescMethodUnary, DescService, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import { Code } from "@connectrpc/connect";
 import DataLoader from "dataloader";
 import type { Call } from "../call.ts";
+import { PublicError } from "../errors.ts";
 import { declaration, type Upstream } from "../upstream/upstream.ts";
 
 /** What can identify an entity. */
@@ -21,12 +23,16 @@ export interface Loader<K extends Key = Key, V = unknown> {
 
 /** What the loaders have fetched, or are fetching, for one call. */
 export interface LoaderScope {
+  readonly keep: "call" | "batch";
   readonly batches: Map<object, DataLoader<Key, unknown>>;
 }
 
-/** An empty scope: one for each call, and in a stream one for each message, so that what it sends is fresh. */
-export function createLoaderScope(): LoaderScope {
-  return { batches: new Map() };
+/**
+ * An empty scope. What is fetched is kept for the call; in a stream only for the batch that it came with, so that each
+ * message is joined with what is true then, and a long stream holds no more than a short one.
+ */
+export function createLoaderScope(keep: LoaderScope["keep"]): LoaderScope {
+  return { keep, batches: new Map() };
 }
 
 /**
@@ -44,7 +50,7 @@ export interface BatchOptions<S extends DescService, M extends UnaryMethodName<S
   readonly request: (keys: K[], pageToken: string) => RequestOf<S, M>;
   /** The most keys that one call may have; more are split into calls that run in parallel. */
   readonly max: number;
-  /** The token of the next page, if the method is paged: all pages are fetched, so that nothing is lost. */
+  /** The token of the next page, if the method is paged: all pages are fetched, 100 at the most. */
   readonly nextPageToken?: (response: ResponseOf<S, M>) => string;
 }
 
@@ -111,8 +117,16 @@ function createLoader<K extends Key, V>(
   if (!Number.isInteger(max) || max < 1)
     throw new TypeError(`loader ${name}: max must be a positive whole number, got ${max}`);
   const identity = {};
-  const create = (call: Call) =>
-    new DataLoader<K, V>((keys) => fetchBatch(keys, call), { maxBatchSize: max });
+  const create = (call: Call) => {
+    const batches = new DataLoader<K, V>(
+      (keys) => {
+        if (call.loaders.keep === "batch") batches.clearAll();
+        return fetchBatch(keys, call);
+      },
+      { maxBatchSize: max },
+    );
+    return batches;
+  };
   return {
     name,
     missing,
@@ -136,20 +150,36 @@ function createFetch<S extends DescService, M extends UnaryMethodName<S>, K exte
     (request: RequestOf<S, M>, call: Call) => Promise<ResponseOf<S, M>>
   >;
   const method = methods[batch.method];
+  const name = `${from[declaration].name}.${batch.method}`;
   return async (keys, call) => {
     const items: V[] = [];
-    const tokens = new Set<string>();
+    let pages = 0;
     let pageToken = "";
     do {
-      tokens.add(pageToken);
-      const response = await method(batch.request([...keys], pageToken), call);
+      const response = await method(batch.request([...keys], pageToken), call).catch(blameUpstream);
       for (const item of batch.items(response)) items.push(item);
       pageToken = batch.nextPageToken?.(response) ?? "";
-      if (pageToken !== "" && tokens.has(pageToken))
-        throw new Error(
-          `${from[declaration].name}.${batch.method} gave a page token twice: its pages have no end`,
-        );
+      if (++pages === maxPages && pageToken !== "")
+        throw new Error(`${name} gave more than ${maxPages} pages for ${keys.length} keys`);
     } while (pageToken !== "");
     return items;
   };
 }
+
+/** An upstream whose pages have no end must not hold the call, and fill the memory, until its deadline. */
+const maxPages = 100;
+
+/** The request was written here, not by the caller: if it is refused, that is nothing the caller could mend. */
+function blameUpstream(error: unknown): never {
+  if (error instanceof PublicError && callersFaults.has(error.code))
+    throw new PublicError(Code.Internal, "The request failed inside the API.", { cause: error });
+  throw error;
+}
+
+const callersFaults: ReadonlySet<Code> = new Set([
+  Code.InvalidArgument,
+  Code.NotFound,
+  Code.AlreadyExists,
+  Code.FailedPrecondition,
+  Code.OutOfRange,
+]);

@@ -22,6 +22,7 @@ import {
   warehouseCall,
 } from "../testing/warehouse.ts";
 import { enumByName } from "./enum.ts";
+import { createLoaderScope } from "./loader.ts";
 import { nested, related } from "./source.ts";
 import { type View, view } from "./view.ts";
 
@@ -400,8 +401,9 @@ test("the plan of a view can be listed", () => {
 });
 
 describe("each", () => {
-  test("makes a message from each of a stream, and fetches its relations anew", async () => {
-    const { call, asked } = warehouseCall();
+  test("makes a message from each of a stream, and in a streaming call fetches its relations anew", async () => {
+    const { call: unary, asked } = warehouseCall();
+    const call = { ...unary, loaders: createLoaderScope("batch") };
     const made: string[] = [];
     for await (const { keeperName } of crateView.each(repeat(crate({ keeperId: "ada" }), 2), call))
       made.push(keeperName);

@@ -8,7 +8,6 @@ import {
 import type { Call } from "../call.ts";
 import { StartError } from "../errors.ts";
 import { copyProblem, type Member, membersOf } from "./copy.ts";
-import { createLoaderScope } from "./loader.ts";
 import { type Fill, isFill, type Source } from "./source.ts";
 
 /** How one public message is made from one internal message. Made by {@link view}. */
@@ -23,7 +22,7 @@ export interface View<From extends Message = Message, To extends Message = Messa
   readonly one: (message: From, call: Call) => Promise<To>;
   /** Makes many, in the same order; each relation is fetched once for all of them. */
   readonly all: (messages: readonly From[], call: Call) => Promise<To[]>;
-  /** Makes one public message from each of a stream, with relations that are fetched anew for each. */
+  /** Makes one public message from each of a stream. In a streaming call, relations are fetched anew for each. */
   readonly each: (messages: AsyncIterable<From>, call: Call) => AsyncIterable<To>;
 }
 
@@ -110,7 +109,7 @@ export function view<From extends DescMessage, To extends DescMessage>(
     one,
     all,
     each: async function* (messages, call) {
-      for await (const message of messages) yield one(message, { ...call, loaders: createLoaderScope() });
+      for await (const message of messages) yield one(message, call);
     },
   };
 }

@@ -1,30 +1,37 @@
-import type { FastifyInstance, FastifyReply } from "fastify";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 
 /** gRPC's `UNIMPLEMENTED`. */
 const unimplemented = "12";
 
 /**
  * Answers requests for methods that do not exist, in the words of the protocol that asks: gRPC and gRPC-Web take
- * their status from headers and need HTTP 200, everything else gets a 404 with Connect's JSON error.
+ * their status from headers and need HTTP 200, everything else gets a 404 with Connect's JSON error. Their bodies are
+ * not read.
  */
 export function serveFallback(app: FastifyInstance): void {
-  app.setNotFoundHandler((request, reply) => {
-    const [path = ""] = request.url.split("?", 1);
-    const message = `There is no method ${path.slice(0, 256)}.`;
-    const contentType = request.headers["content-type"] ?? "";
-    if (!contentType.startsWith("application/grpc"))
-      // As bytes: to JSON, Fastify adds a charset, which Connect's errors do not have.
-      return reply
-        .code(404)
-        .type("application/json")
-        .send(Buffer.from(JSON.stringify({ code: "unimplemented", message })));
-    reply.headers({
-      "content-type": contentType,
-      "grpc-status": unimplemented,
-      "grpc-message": encodeURI(message),
-    });
-    return sendHeadersOnly(reply);
+  app.register(async (scope) => {
+    scope.removeAllContentTypeParsers();
+    scope.addContentTypeParser("*", (_request, _payload, done) => done(null));
+    scope.setNotFoundHandler(answerUnimplemented);
   });
+}
+
+function answerUnimplemented(request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const [path = ""] = request.url.split("?", 1);
+  const message = `There is no method ${path.slice(0, 256)}.`;
+  const contentType = request.headers["content-type"] ?? "";
+  if (!contentType.startsWith("application/grpc"))
+    // As bytes: to JSON, Fastify adds a charset, which Connect's errors do not have.
+    return reply
+      .code(404)
+      .type("application/json")
+      .send(Buffer.from(JSON.stringify({ code: "unimplemented", message })));
+  reply.headers({
+    "content-type": contentType,
+    "grpc-status": unimplemented,
+    "grpc-message": encodeURI(message),
+  });
+  return sendHeadersOnly(reply);
 }
 
 /**

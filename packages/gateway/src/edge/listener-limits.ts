@@ -12,6 +12,11 @@ export interface ListenerLimits {
   readonly maxHeaderLines: number;
   /** Open connections. One more is closed as soon as it is accepted. */
   readonly maxConnections: number;
+  /**
+   * HTTP/1.1 requests on one connection that wait for their answer, since clients may send the next before. One more
+   * destroys the connection.
+   */
+  readonly maxPipelined: number;
   /** HTTP/2 requests at a time on one connection. */
   readonly maxConcurrentStreams: number;
   /** Bytes of request body that an HTTP/2 client may send ahead of the reader, a stream. At least 65,535. */
@@ -35,6 +40,8 @@ export const defaultListenerLimits: ListenerLimits = Object.freeze({
   // Above the 100 that a policy would refuse with a proper answer, so that it gets to see them.
   maxHeaderLines: 256,
   maxConnections: 4_096,
+  // Browsers and agents do not pipeline at all; what does is a script in a hurry.
+  maxPipelined: 16,
   maxConcurrentStreams: 100,
   streamWindowBytes: 65_536,
   connectionWindowBytes: 1_048_576,

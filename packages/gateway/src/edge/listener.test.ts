@@ -204,6 +204,33 @@ describe("limits", () => {
     expect((await h1(port)).status).toBe(200);
   });
 
+  test("a connection with more pipelined requests than the limit is destroyed, and another is not", async () => {
+    const release = Promise.withResolvers<void>();
+    let handled = 0;
+    const handler: ListenerHandler = async (_req, res) => {
+      handled++;
+      await release.promise;
+      res.end("ok");
+    };
+    const { port, listener } = await start(handler, { limits: { maxPipelined: 3 } });
+    const one = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    expect(await raw(port, one.repeat(50))).toBe("");
+    expect(handled, "the fourth is never handed over, nor is what comes behind").toBe(3);
+    await eventually(() => listener.inFlight() === 0);
+    const last = "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    const allowed = raw(port, one.repeat(2) + last);
+    await eventually(() => listener.inFlight() === 3);
+    release.resolve();
+    expect((await allowed).match(/200 OK/g)).toHaveLength(3);
+  });
+
+  test("requests that are answered do not count as pipelined", async () => {
+    const { port } = await start(answer, { limits: { maxPipelined: 1 } });
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    closers.push(() => agent.destroy());
+    for (let count = 0; count < 20; count++) expect((await h1(port, { agent })).status).toBe(200);
+  });
+
   test("HTTP/2 settings say what is allowed", async () => {
     const { port } = await start(answer);
     const session = h2Session(port);
@@ -320,6 +347,70 @@ describe("clients that leave", () => {
     session.destroy();
     await eventually(() => listener.inFlight() === 0);
   });
+});
+
+describe("Expect: 100-continue", () => {
+  const head = "POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 3\r\n";
+
+  test("is granted when the body is read, and not before", async () => {
+    const gate = Promise.withResolvers<void>();
+    const { port } = await start(async (req, res) => {
+      await gate.promise;
+      res.end(await buffer(req));
+    });
+    const socket = tcpConnect(port, "127.0.0.1").on("error", ignore);
+    closers.push(() => socket.destroy());
+    let text = "";
+    socket.on("data", (chunk) => {
+      text += String(chunk);
+    });
+    socket.write(`${head}connection: close\r\n\r\n`);
+    await sleep(50);
+    expect(text).toBe("");
+    gate.resolve();
+    await eventually(() => text === "HTTP/1.1 100 Continue\r\n\r\n");
+    socket.write("abc");
+    await once(socket, "close");
+    expect(text).toMatch(/200 OK[\s\S]*abc$/);
+  });
+
+  test("is not granted to who is refused, even when the body is read after", async () => {
+    const { port } = await start((req, res) => {
+      res.writeHead(401).end("no");
+      req.on("data", ignore);
+    });
+    expect(await raw(port, `${head}\r\n`)).toMatch(/^HTTP\/1\.1 401 [\s\S]*connection: close/i);
+  });
+
+  test("another expectation is refused", async () => {
+    const { port } = await start(answer);
+    const bytes = `${head.replace("100-continue", "more")}connection: close\r\n\r\nabc`;
+    expect(await raw(port, bytes)).toMatch(/^HTTP\/1\.1 417 /);
+    expect((await h1(port)).status).toBe(200);
+  });
+});
+
+test("an error of a request or response whose listeners are gone harms nobody", async () => {
+  const { port, listener } = await start((req, res) => {
+    const forget = () => {};
+    req.once("error", forget);
+    // What the router does: it stops to listen when the response closes, which is before the error of the request.
+    res.once("close", () => req.off("error", forget));
+  });
+  const one = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+  for (const count of [1, 8, 16]) {
+    const socket = tcpConnect(port, "127.0.0.1").on("error", ignore);
+    socket.write(one.repeat(count));
+    await eventually(() => listener.inFlight() === count);
+    socket.destroy();
+    await eventually(() => listener.inFlight() === 0);
+  }
+  const session = h2Session(port);
+  const stream = session.request({ ":path": "/" }).on("error", ignore);
+  await eventually(() => listener.inFlight() === 1);
+  stream.close(8);
+  await eventually(() => listener.inFlight() === 0);
+  expect((await h1(port, { path: "/", headers: { expect: "more" } })).status).toBe(417);
 });
 
 describe("drain", () => {

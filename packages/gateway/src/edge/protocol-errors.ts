@@ -1,5 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { PublicError } from "../errors.ts";
+import { PublicError, publicText } from "../errors.ts";
 import type { MessageLimits } from "./protocols.ts";
 
 /** What the words of an error are made from. */
@@ -19,9 +19,11 @@ export interface ProtocolErrorFacts {
  */
 export function rewordProtocolError(error: unknown, facts: ProtocolErrorFacts): void {
   if (!(error instanceof ConnectError) || error instanceof PublicError) return;
-  const rule = rules.find(({ when }) => when(error));
-  if (rule === undefined) return;
-  const message = rule.words(error.rawMessage, facts);
+  const rule = rules.find(({ when }) => when(error)) ?? {
+    code: error.code,
+    words: (message: string) => message,
+  };
+  const message = publicText(rule.words(error.rawMessage, facts));
   const cause = new Error(error.message, { cause: error.cause });
   // The properties are read-only for those who use an error; this is the one who corrects it.
   Object.assign(error, { code: rule.code, rawMessage: message, message, cause });

@@ -1,3 +1,4 @@
+import type { EventEmitter } from "node:events";
 import {
   createServer as createH1Server,
   type IncomingMessage,
@@ -9,10 +10,12 @@ import {
   createServer as createH2Server,
   type Http2Server,
   type Http2ServerRequest,
+  type Http2ServerResponse,
   type ServerHttp2Session,
 } from "node:http2";
 import type { Socket } from "node:net";
 import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from "node:tls";
+import { continueWhenRead } from "./expect.ts";
 import type { InFlight } from "./in-flight.ts";
 import type { ListenerLimits } from "./listener-limits.ts";
 
@@ -21,47 +24,54 @@ export type ListenerHandler = (req: IncomingMessage, res: ServerResponse) => voi
 
 /** An HTTP/1.1 server that never listens: connections are given to it by `emit("connection")`. */
 export function createH1(handler: ListenerHandler, inFlight: InFlight, limits: ListenerLimits): Server {
-  const server = createH1Server(
-    {
-      headersTimeout: limits.headersTimeoutMs,
-      requestTimeout: limits.requestTimeoutMs,
-      keepAliveTimeout: limits.keepAliveTimeoutMs,
-      maxHeaderSize: limits.maxHeaderBytes,
-      // How often the first two are looked at: Node's 30 s would make them three times as long.
-      connectionsCheckingInterval: Math.ceil(limits.headersTimeoutMs / 10),
-    },
-    (req, res) => {
-      inFlight.addH1(req, res);
-      handler(req, res);
-    },
-  );
+  const mayWait = limitPipelining(limits.maxPipelined);
+  function serve(req: IncomingMessage, res: ServerResponse, prepare?: ListenerHandler): void {
+    ignoreErrors(req, res);
+    if (!mayWait(req.socket, res)) return;
+    inFlight.addH1(req, res);
+    prepare?.(req, res);
+    handler(req, res);
+  }
+  const server = createH1Server({
+    headersTimeout: limits.headersTimeoutMs,
+    requestTimeout: limits.requestTimeoutMs,
+    keepAliveTimeout: limits.keepAliveTimeoutMs,
+    maxHeaderSize: limits.maxHeaderBytes,
+    // How often the first two are looked at: Node's 30 s would make them three times as long.
+    connectionsCheckingInterval: Math.ceil(limits.headersTimeoutMs / 10),
+  });
   // No limit: above it Node would drop header lines silently, and a policy could not see that there are too many.
   server.maxHeadersCount = 0;
+  server.on("request", (req, res) => serve(req, res));
+  server.on("checkContinue", (req, res) => serve(req, res, continueWhenRead));
   return server.on("error", ignore);
 }
 
 /** The same for HTTP/2. */
 export function createH2(handler: ListenerHandler, inFlight: InFlight, limits: ListenerLimits): Http2Server {
-  const server = createH2Server(
-    {
-      maxSessionMemory: limits.maxSessionMemoryMb,
-      maxHeaderListPairs: limits.maxHeaderLines,
-      settings: {
-        maxConcurrentStreams: limits.maxConcurrentStreams,
-        initialWindowSize: limits.streamWindowBytes,
-        maxHeaderListSize: limits.maxHeaderBytes,
-      },
+  const server = createH2Server({
+    maxSessionMemory: limits.maxSessionMemoryMb,
+    maxHeaderListPairs: limits.maxHeaderLines,
+    settings: {
+      maxConcurrentStreams: limits.maxConcurrentStreams,
+      initialWindowSize: limits.streamWindowBytes,
+      maxHeaderListSize: limits.maxHeaderBytes,
     },
-    (req, res) => {
-      if (isEarlyAndLong(req, limits.maxHeaderBytes)) {
-        req.stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
-        return;
-      }
-      inFlight.addH2(req, res);
-      // Node made these classes to stand in for the HTTP/1 ones, but its types are unrelated.
-      handler(req as unknown as IncomingMessage, res as unknown as ServerResponse);
-    },
-  );
+  });
+  function serve(req: Http2ServerRequest, res: Http2ServerResponse, prepare?: ListenerHandler): void {
+    ignoreErrors(req, res);
+    if (isEarlyAndLong(req, limits.maxHeaderBytes)) {
+      req.stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+      return;
+    }
+    inFlight.addH2(req, res);
+    // Node made these classes to stand in for the HTTP/1 ones, but its types are unrelated.
+    const [h1Req, h1Res] = [req as unknown as IncomingMessage, res as unknown as ServerResponse];
+    prepare?.(h1Req, h1Res);
+    handler(h1Req, h1Res);
+  }
+  server.on("request", (req, res) => serve(req, res));
+  server.on("checkContinue", (req, res) => serve(req, res, continueWhenRead));
   return server.on("error", ignore).on("session", (session: ServerHttp2Session) => {
     session.on("error", ignore);
     session.setLocalWindowSize(limits.connectionWindowBytes);
@@ -85,6 +95,29 @@ export function createTls(
   });
   server.on("tlsClientError", (_error: Error, socket: Socket) => socket.destroy());
   return server.on("secureConnection", accept);
+}
+
+/**
+ * For as long as they live: who reads a request takes its own listener off when the response closes, and Node may
+ * report the error of a connection that is gone after that. An error without a listener ends the process.
+ */
+function ignoreErrors(req: EventEmitter, res: EventEmitter): void {
+  req.on("error", ignore);
+  res.on("error", ignore);
+}
+
+/** Destroys a connection on which more than `limit` requests wait. Says whether this one may. */
+function limitPipelining(limit: number): (socket: Socket, res: ServerResponse) => boolean {
+  const waiting = new WeakMap<Socket, number>();
+  return (socket, res) => {
+    const count = (waiting.get(socket) ?? 0) + 1;
+    if (count > limit) socket.destroy();
+    // Node goes on to parse what it has read before.
+    if (socket.destroyed) return false;
+    waiting.set(socket, count);
+    res.once("close", () => waiting.set(socket, (waiting.get(socket) ?? 1) - 1));
+    return true;
+  };
 }
 
 /**

@@ -11,7 +11,7 @@ import {
   type MethodImpl,
 } from "@connectrpc/connect";
 import type { UniversalHandler, UniversalServerResponse } from "@connectrpc/connect/protocol";
-import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
+import { universalResponseToNodeResponse } from "@connectrpc/connect-node";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Admit } from "../admit.ts";
 import type { Call } from "../call.ts";
@@ -20,10 +20,9 @@ import type { Invoke } from "../invoke.ts";
 import type { CallRecord } from "../observe/call-record.ts";
 import type { PublicService } from "../service.ts";
 import { gzip } from "./compression.ts";
-import { type FindJsonFault, watchJson } from "./json-fault.ts";
+import { createExchange, type Exchange } from "./exchange.ts";
 import { rewordProtocolError } from "./protocol-errors.ts";
 import { plainStatusMessage } from "./status-message.ts";
-import { capTimeOut } from "./time-out.ts";
 
 /** The largest messages that are taken and given, in bytes. */
 export interface MessageLimits {
@@ -75,41 +74,50 @@ export function serveProtocols(app: FastifyInstance, parts: ProtocolParts): void
  */
 const jsonOptions = { ignoreUnknownFields: false, textDecoder: new TextDecoder("utf-8", { fatal: true }) };
 
-const recordKey = createContextKey<CallRecord | undefined>(undefined, { description: "call record" });
-const faultKey = createContextKey<FindJsonFault>(() => undefined, { description: "fault in a JSON request" });
+const exchangeKey = createContextKey<Exchange | undefined>(undefined, { description: "exchange" });
 const callKey = createContextKey<Call | undefined>(undefined, { description: "admitted call" });
 
 /** Runs for every call, when its headers are there. */
 async function gate(context: HandlerContext, { admit, limits }: ProtocolParts): Promise<void> {
-  const record = required(context.values, recordKey);
-  record.protocol = context.protocolName;
-  record.rpc = `${context.service.typeName}/${context.method.name}`;
-  // The router aborts with every error before it writes it down: those of `admit`, of decoding and of `invoke`.
-  context.signal.addEventListener("abort", () => {
-    const error: unknown = context.signal.reason;
-    const faultyField = () => context.values.get(faultKey)(context.method.input);
-    rewordProtocolError(error, { limits, faultyField });
-    // After "ok", only an answer that cannot be encoded, or is too large, is still a failure of the call.
-    const decided =
-      record.outcome === "ok" ? !encodingCodes.has(errorCode(error)) : record.outcome !== undefined;
-    if (decided || !(error instanceof ConnectError)) return;
-    record.outcome = error.code;
-    // An error about decoding quotes the body, which has no place in the log.
-    if (error instanceof PublicError || error.code !== Code.InvalidArgument)
-      record.error = error.cause ?? error;
-  });
   const { method, requestHeader: headers, signal } = context;
-  context.values.set(
-    callKey,
-    await admit({ method, headers, timeoutMs: context.timeoutMs(), signal, record }),
+  const { record, findJsonFault, endWith } = required(context.values, exchangeKey);
+  record.protocol = context.protocolName;
+  record.rpc = `${context.service.typeName}/${method.name}`;
+  // The router aborts with every error before it writes it down: those of `admit`, of decoding and of `invoke`.
+  signal.addEventListener("abort", () => {
+    rewordProtocolError(signal.reason, { limits, faultyField: () => findJsonFault(method.input) });
+    noteEnd(record, signal.reason);
+  });
+  const call = await admit({ method, headers, timeoutMs: context.timeoutMs(), signal, record });
+  endWith(call.signal);
+  context.values.set(callKey, call);
+}
+
+/** Notes the end of a call that `invoke` did not note. */
+function noteEnd(record: CallRecord, reason: unknown): void {
+  const code = endCode(reason);
+  // After "ok", only an answer that cannot be encoded, or is too large, is still a failure of the call.
+  if (record.outcome === "ok" ? !encodingCodes.has(code) : record.outcome !== undefined) return;
+  record.outcome = code;
+  // An error about decoding quotes the body, which has no place in the log.
+  if (reason instanceof Error && (reason instanceof PublicError || code !== Code.InvalidArgument))
+    record.error = reason.cause ?? reason;
+}
+
+function endCode(reason: unknown): Code {
+  if (isAbort(reason)) return Code.Canceled;
+  return reason instanceof ConnectError ? reason.code : Code.Internal;
+}
+
+/** What the router aborts with when the caller has left, or all is well. A reset of HTTP/2 has any code. */
+function isAbort(reason: unknown): boolean {
+  if (!(reason instanceof Error)) return false;
+  return (
+    reason.name === "AbortError" || /^\[\w+\] http\/2 stream closed with error code/.test(reason.message)
   );
 }
 
-const encodingCodes: ReadonlySet<Code | undefined> = new Set([Code.Internal, Code.ResourceExhausted]);
-
-function errorCode(error: unknown): Code | undefined {
-  return error instanceof ConnectError ? error.code : undefined;
-}
+const encodingCodes: ReadonlySet<Code> = new Set([Code.Internal, Code.ResourceExhausted]);
 
 function route(router: ConnectRouter, method: DescMethod, invoke: Invoke): void {
   const kind = method.methodKind === "unary" ? invoke.unary : invoke.stream;
@@ -137,11 +145,10 @@ async function serve(
   const record = parts.recordOf(request);
   reply.hijack();
   try {
-    const values = createContextValues().set(recordKey, record);
-    const arriving = watchJson(universalRequestFromNodeRequest(request.raw, reply.raw, undefined, values));
-    values.set(faultKey, arriving.find);
-    capTimeOut(arriving.request.header);
-    const answer = await handler(arriving.request);
+    const values = createContextValues();
+    const exchange = createExchange(request, reply, record, values);
+    values.set(exchangeKey, exchange);
+    const answer = await handler(exchange.request);
     // Fastify's headers (request id, CORS) are written by `reply.send`, which is not used here.
     for (const [name, value] of Object.entries(reply.getHeaders())) {
       if (value !== undefined) reply.raw.setHeader(name, value);

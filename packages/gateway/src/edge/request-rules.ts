@@ -11,16 +11,15 @@ const maxHeaderLines = 100;
 
 /**
  * What is wrong with the form of a request, if anything: exactly one valid host, at most 100 header lines, and in a
- * Connect GET a message in valid base64. What is let through here can be turned into a URL, so that no request ends
+ * Connect GET a message in valid UTF-8 and base64. What is let through here can be turned into a URL, so that no request ends
  * in an answer that looks like an empty success.
  */
 export function requestProblem(request: IncomingMessage): RequestProblem | undefined {
   if (request.rawHeaders.length / 2 > maxHeaderLines)
     return { status: 431, message: `The request has more than ${maxHeaderLines} header lines.` };
   if (!hasValidHost(request)) return { status: 400, message: "The request needs exactly one valid host." };
-  if (request.method === "GET" && !hasValidMessage(request.url ?? ""))
-    return { status: 400, message: "message: is not valid base64" };
-  return undefined;
+  const wrong = request.method === "GET" ? messageProblem(request.url ?? "") : undefined;
+  return wrong === undefined ? undefined : { status: 400, message: `message: ${wrong}` };
 }
 
 /** RFC 9110, 7.2; HTTP/2 has it as `:authority`, and may repeat it as `host`. */
@@ -43,9 +42,28 @@ function isHost(host: string): boolean {
   return URL.canParse(`http://${host}`);
 }
 
-function hasValidMessage(url: string): boolean {
+/** Whoever decodes the query later replaces what is not UTF-8 by U+FFFD, and so would change the request. */
+function messageProblem(url: string): string | undefined {
   const query = url.indexOf("?");
-  if (query < 0 || !url.includes("base64=1", query)) return true;
-  const parameters = new URLSearchParams(url.slice(query + 1));
-  return parameters.get("base64") !== "1" || /^[A-Za-z0-9+/_-]*={0,2}$/.test(parameters.get("message") ?? "");
+  if (query < 0) return undefined;
+  const pairs = url.slice(query + 1).split("&");
+  const given = pairs.filter((pair) => new URLSearchParams(`?${pair}`).has("message"));
+  // Node shows the bytes of a URL as Latin-1.
+  if (given.some((pair) => /[^\x21-\x7e]/.test(pair))) return "is not percent-encoded";
+  if (!given.every(isUtf8)) return "is not valid UTF-8";
+  const parameters = new URLSearchParams(url.slice(query));
+  const isText = parameters.get("base64") !== "1";
+  return isText || /^[A-Za-z0-9+/_-]*={0,2}$/.test(parameters.get("message") ?? "")
+    ? undefined
+    : "is not valid base64";
+}
+
+/** A percent sign that begins no escape stands for itself. */
+function isUtf8(encoded: string): boolean {
+  try {
+    decodeURIComponent(encoded.replace(/%(?![0-9a-f]{2})/gi, "%25"));
+    return true;
+  } catch {
+    return false;
+  }
 }

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { ServerHttp2Stream } from "node:http2";
 import { cors as connectCors } from "@connectrpc/connect";
 import cors from "@fastify/cors";
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from "fastify";
@@ -52,7 +53,8 @@ export async function createServer({
   const begin = (request: FastifyRequest, reply: FastifyReply): CallRecord => {
     const record = startRecord(request);
     records.set(request, record);
-    reply.raw.once("close", () => writeLog(record, answerFacts(reply.raw)));
+    // A moment later: what a caller's leaving ends has yet to note how it ended.
+    reply.raw.once("close", () => setImmediate(() => writeLog(record, answerFacts(reply.raw))));
     reply.header("x-request-id", request.id);
     return record;
   };
@@ -107,7 +109,9 @@ function startRecord(request: FastifyRequest): CallRecord {
 }
 
 function answerFacts(raw: ServerResponse): { status: number; complete: boolean } {
-  return { status: raw.statusCode, complete: raw.writableFinished };
+  // Of HTTP/2, an answer also counts as finished when its stream was reset.
+  const reset = "stream" in raw && (raw.stream as Partial<ServerHttp2Stream> | undefined)?.rstCode;
+  return { status: raw.statusCode, complete: raw.writableFinished && !reset };
 }
 
 /** Connect's own header lists, and what Portico adds to them. */

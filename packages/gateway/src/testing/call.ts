@@ -16,7 +16,7 @@ export function testCall(parts: Partial<Call> = {}): Call {
     signal: new AbortController().signal,
     remainingMs: () => 60_000,
     upstreams: inMemory([], () => {}),
-    loaders: createLoaderScope(),
+    loaders: createLoaderScope("call"),
     record: createCallRecord({ requestId: "request-1", httpMethod: "POST", path: "/" }),
     ...parts,
   };

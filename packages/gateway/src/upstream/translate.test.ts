@@ -16,7 +16,6 @@ describe("what an upstream answers", () => {
     Code.FailedPrecondition,
     Code.OutOfRange,
     Code.Aborted,
-    Code.PermissionDenied,
     Code.ResourceExhausted,
     Code.Unavailable,
     Code.DeadlineExceeded,

@@ -28,7 +28,6 @@ const words = {
   [Code.FailedPrecondition]: "The request does not fit the present state.",
   [Code.OutOfRange]: "The request is out of range.",
   [Code.Aborted]: "Another request got in the way. Try again.",
-  [Code.PermissionDenied]: "Your credentials do not allow this request.",
   [Code.ResourceExhausted]: "A service that this request needs has too much to do. Try again later.",
   [Code.Unavailable]: "A service that this request needs is not available. Try again shortly.",
   [Code.DeadlineExceeded]: "A service that this request needs did not answer in time.",
@@ -43,7 +42,10 @@ function publicCode(error: unknown): PublicCode {
     : (localCodes[error.code] ?? Code.Internal);
 }
 
-/** From the code that an upstream answered. What is not listed is `internal`. */
+/**
+ * From the code that an upstream answered. What is not listed is `internal`, `permission_denied` too: it was the
+ * gateway's own credentials that did not do.
+ */
 const wireCodes: Partial<Record<Code, PublicCode>> = {
   [Code.InvalidArgument]: Code.InvalidArgument,
   [Code.NotFound]: Code.NotFound,
@@ -51,7 +53,6 @@ const wireCodes: Partial<Record<Code, PublicCode>> = {
   [Code.FailedPrecondition]: Code.FailedPrecondition,
   [Code.OutOfRange]: Code.OutOfRange,
   [Code.Aborted]: Code.Aborted,
-  [Code.PermissionDenied]: Code.PermissionDenied,
   [Code.ResourceExhausted]: Code.ResourceExhausted,
   [Code.Unavailable]: Code.Unavailable,
   [Code.DeadlineExceeded]: Code.DeadlineExceeded,

@@ -1,0 +1,72 @@
+import type { ContextValues } from "@connectrpc/connect";
+import type { UniversalServerRequest } from "@connectrpc/connect/protocol";
+import { universalRequestFromNodeRequest } from "@connectrpc/connect-node";
+import type { FastifyReply, FastifyRequest } from "fastify";
+import { PublicError } from "../errors.ts";
+import type { CallRecord } from "../observe/call-record.ts";
+import { type FindJsonFault, watchJson } from "./json-fault.ts";
+import { capTimeOut } from "./time-out.ts";
+
+/** A request and its answer on the wire, as far as the call that they carry has to do with it. */
+export interface Exchange {
+  readonly record: CallRecord;
+  /** The request as the router takes it. */
+  readonly request: UniversalServerRequest;
+  readonly findJsonFault: FindJsonFault;
+  /**
+   * Ends the exchange with the call. Once the signal aborts, a body that is still being read fails with the reason, and an
+   * answer that nobody takes is cut off: after a second if the call's time was over, after half a minute if not.
+   */
+  readonly endWith: (signal: AbortSignal) => void;
+}
+
+const graceMs = { late: 1_000, inTime: 30_000 };
+
+/** Takes a request over from Fastify. Throws if it cannot be expressed as a URL and headers. */
+export function createExchange(
+  { raw: rawRequest }: FastifyRequest,
+  { raw: rawReply }: FastifyReply,
+  record: CallRecord,
+  values: ContextValues,
+): Exchange {
+  const interruption = Promise.withResolvers<never>();
+  interruption.promise.catch(() => {});
+  const arriving = universalRequestFromNodeRequest(rawRequest, rawReply, undefined, values);
+  capTimeOut(arriving.header);
+  const { request, find } = watchJson({
+    ...arriving,
+    body: interruptible(arriving.body, interruption.promise),
+  });
+  return {
+    record,
+    request,
+    findJsonFault: find,
+    endWith: (signal) => {
+      const end = () => {
+        if (signal.reason instanceof PublicError) interruption.reject(signal.reason);
+        const timer = setTimeout(
+          () => rawReply.destroy(),
+          signal.reason instanceof PublicError ? graceMs.late : graceMs.inTime,
+        ).unref();
+        rawReply.once("close", () => clearTimeout(timer));
+      };
+      if (signal.aborted) end();
+      else signal.addEventListener("abort", end, { once: true });
+    },
+  };
+}
+
+/** The body, until the interruption rejects. */
+function interruptible(
+  body: UniversalServerRequest["body"],
+  interruption: Promise<never>,
+): UniversalServerRequest["body"] {
+  if (typeof body !== "object" || body === null || !(Symbol.asyncIterator in body)) return body;
+  const chunks = body[Symbol.asyncIterator]();
+  return {
+    [Symbol.asyncIterator]: () => ({
+      next: () => Promise.race([chunks.next(), interruption]),
+      return: async (value) => (await chunks.return?.(value)) ?? { done: true, value },
+    }),
+  };
+}
