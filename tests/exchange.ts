@@ -72,7 +72,7 @@ export function overH2(
   }).finally(() => session.destroy());
 }
 
-/** Sends bytes over TCP as they are and resolves to all that comes back, when the other side ends or has been silent. */
+/** Sends bytes over TCP as they are. Resolves to all that comes back, once the other side ends or has been silent. */
 export function overTcp(url: string, bytes: Uint8Array | string, silentMs = 1_500): Promise<string> {
   const { hostname, port } = new URL(url);
   return new Promise((resolve, reject) => {

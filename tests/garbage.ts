@@ -21,7 +21,7 @@ const message = toBinary(GetUserResponseSchema, create(GetUserResponseSchema, { 
 export const healthy = envelope(message);
 
 /** What an upstream does, what the public is told, and what the log says. */
-export type Garbage = Behaviour & { readonly code: string; readonly cause?: RegExp };
+type Garbage = Behaviour & { readonly code: string; readonly cause?: RegExp };
 
 /** Answers of `GetUser` that no service should give, by what they are. */
 export function garbage(): Record<string, Garbage> {

@@ -10,6 +10,7 @@ import { method as methodOption } from "../packages/gateway/src/gen/portico/v1/p
 import { InventoryService } from "../packages/gateway/src/gen/smpl/api/inventory/v1/api_inventory_service_pb.ts";
 import { OrdersService } from "../packages/gateway/src/gen/smpl/api/orders/v1/api_orders_service_pb.ts";
 import { UsersService } from "../packages/gateway/src/gen/smpl/api/users/v1/api_users_service_pb.ts";
+import { internalFields, internalPackages, internalTypes, namesIn } from "./internal-names.ts";
 
 // The SDK as it is published: packed, unpacked, and searched, the descriptors inside its code included.
 
@@ -19,17 +20,7 @@ const permissions = services.flatMap(({ methods }) =>
   methods.map((method) => String(getOption(method, methodOption).access.value)),
 );
 const forbidden = [
-  "portico.v1",
-  "portico/v1",
-  "smpl.users.v1",
-  "smpl.orders.v1",
-  "smpl.inventory.v1",
-  "BatchGet",
-  "batchGet",
-  "UserStatus",
-  ...["password_hash", "passwordHash", "risk_score", "riskScore", "internal_note", "internalNote"],
-  ...["warehouse_location", "warehouseLocation", "supplier_reference", "supplierReference"],
-  ...["unit_cost", "unitCost", "owner_id", "ownerId", "postal_code", "postalCode"],
+  ...["portico.v1", "portico/v1", ...internalPackages],
   ...["@portico/gateway", "@portico/internal-mocks", "UPSTREAM_", root],
   // As words: `users.create` is not in `users.createUser`.
   ...[...new Set(permissions)].map((name) => new RegExp(`\\b${name.replace(".", "\\.")}\\b`)),
@@ -78,6 +69,24 @@ describe("the packed SDK", () => {
     expect(found.map(({ path }) => path)).toEqual([]);
   });
 
+  test("has no name of anything internal in any file", () => {
+    expect(internalFields.length).toBeGreaterThan(0);
+    expect(internalTypes.length).toBeGreaterThan(0);
+    const found = [...files].flatMap(([path, content]) =>
+      namesIn(content, [...internalFields, ...internalTypes]).map((name) => `${name} in ${path}`),
+    );
+    expect(found).toEqual([]);
+  });
+
+  test("has no name of anything internal in the descriptors", () => {
+    const internal = new Set([...internalFields, ...internalTypes]);
+    const found = descriptors().map(({ bytes }) =>
+      declaredNames(fromBinary(FileDescriptorProtoSchema, bytes)),
+    );
+    expect(found.flat()).toContain("ListOrdersWithUserRequest");
+    expect([...new Set(found.flat())].filter((name) => internal.has(name))).toEqual([]);
+  });
+
   test("has descriptors of the public packages alone, without any option of a company's own", () => {
     const packages = descriptors().map(({ bytes }) => {
       const file = fromBinary(FileDescriptorProtoSchema, bytes);
@@ -102,5 +111,14 @@ function descriptors(): { path: string; bytes: Buffer }[] {
       path,
       bytes: Buffer.from(base64, "base64"),
     })),
+  );
+}
+
+/** The names of all that a descriptor declares, at any depth. */
+function declaredNames(value: unknown): string[] {
+  if (Array.isArray(value)) return value.flatMap(declaredNames);
+  if (typeof value !== "object" || value === null) return [];
+  return Object.entries(value).flatMap(([key, inner]) =>
+    (key === "name" || key === "jsonName") && typeof inner === "string" ? [inner] : declaredNames(inner),
   );
 }

@@ -8,8 +8,8 @@ export function findProgram(...names: readonly string[]): string | undefined {
 }
 
 /**
- * Whether tests that need one of these programs are to be skipped: a person may do without it. In CI it counts as there,
- * so that the tests fail instead of being forgotten.
+ * Whether tests that need one of these programs are to be skipped: a person may do without it. In CI it counts as
+ * there, so that the tests fail instead of being forgotten.
  */
 export function isMissing(...names: readonly string[]): boolean {
   return findProgram(...names) === undefined && process.env["CI"] !== "true";

@@ -18,7 +18,7 @@ import {
 import * as fc from "fast-check";
 
 /** What makes the values of a message: lets a test mark each value with the field that it stands in. */
-export interface ArbitraryOptions {
+interface ArbitraryOptions {
   /** The values of a string or bytes field. Default: any text. */
   readonly text?: (field: DescField) => fc.Arbitrary<string>;
   /** How deep messages are nested. Default: 2. */

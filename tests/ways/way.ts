@@ -26,7 +26,7 @@ export interface UnaryCall {
 /** What came of a call: the message as canonical JSON, or an error. */
 export type Answer = Success | Refusal;
 
-export interface Success {
+interface Success {
   readonly code: "ok";
   readonly message: JsonValue;
 }

@@ -1,5 +1,7 @@
 // The client.
 
+// Messages as JSON, which JSON.stringify cannot make of 64-bit numbers.
+export { toJson, toJsonString } from "@bufbuild/protobuf";
 // Times in messages.
 export { type Timestamp, timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
 export type { CallOptions } from "./call.ts";

@@ -3,13 +3,17 @@ import { Code, ConnectError, type ConnectRouter, createRouterTransport } from "@
 import {
   NotFoundError,
   type Order,
+  OrderSchema,
   OrderStatus,
+  OrderStatusSchema,
   OrdersService,
   Portico,
   PorticoError,
   RateLimitError,
   timestampDate,
   timestampFromDate,
+  toJson,
+  toJsonString,
   UsersService,
 } from "@portico/client-sdk";
 import { describe, expect, it, vi } from "vitest";
@@ -28,7 +32,14 @@ const api = inMemory(routes);
 
 function routes(router: ConnectRouter) {
   const createTime = timestampFromDate(new Date("2026-02-03"));
-  const order = { product: "Lamp", userEmail: "ada@example.com", status: OrderStatus.PAID, createTime };
+  const total = { currencyCode: "EUR", units: 12n };
+  const order = {
+    product: "Lamp",
+    userEmail: "ada@example.com",
+    total,
+    status: OrderStatus.PAID,
+    createTime,
+  };
   router.service(UsersService, {
     getUser(_, call) {
       const authorization = call.requestHeader.get("authorization");
@@ -162,6 +173,24 @@ describe("the samples of the README", () => {
     const recent: Order[] = await api.orders.listOrdersWithUserAll({ createdFrom }).toArray();
     const times = recent.map((order) => order.createTime && timestampDate(order.createTime));
     expect(times).toEqual([new Date("2026-02-03")]);
+
+    const names = recent.map((order) => OrderStatusSchema.value[order.status]?.localName); // such as "PAID"
+    expect(names).toEqual(["PAID"]);
+    expect(OrderStatusSchema.value).not.toHaveProperty("99");
+
+    for (const order of recent) show(toJsonString(OrderSchema, order, { prettySpaces: 2 }));
+    const rows = recent.map((order) => toJson(OrderSchema, order));
+    expect(() => JSON.stringify(recent)).toThrow("BigInt");
+    expect(rows).toEqual([
+      {
+        userEmail: "ada@example.com",
+        product: "Lamp",
+        total: { currencyCode: "EUR", units: "12" },
+        status: "ORDER_STATUS_PAID",
+        createTime: "2026-02-03T00:00:00Z",
+      },
+    ]);
+    expect(show).toHaveBeenLastCalledWith(JSON.stringify(rows[0], null, 2));
   });
 
   it("tests of your own", async () => {

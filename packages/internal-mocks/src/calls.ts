@@ -40,7 +40,7 @@ export interface CallRecorder<S extends DescService> {
 }
 
 /** What the recorder needs to know of a call. */
-export interface CallStart {
+interface CallStart {
   method: string;
   request: unknown;
   headers: Headers;

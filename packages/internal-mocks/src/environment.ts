@@ -1,7 +1,7 @@
 import { mostRows, type StartOptions } from "./options.ts";
 
 /** What the environment asks for, or everything that is wrong with it, one line each. */
-export type EnvironmentResult = { options: StartOptions } | { problems: string[] };
+type EnvironmentResult = { options: StartOptions } | { problems: string[] };
 
 /** The variable that sets the port of a service. */
 export const portVariables = {

@@ -1,13 +1,13 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 
 /** The paging fields that every list request has. */
-export interface PageRequest {
+interface PageRequest {
   pageSize: number;
   pageToken: string;
 }
 
 /** How a list is paged. */
-export interface PageRules {
+interface PageRules {
   /** What is listed; a token of one kind is not taken for another. */
   kind: string;
   /** The most rows on a page; who asks for more gets this many. */
@@ -15,7 +15,7 @@ export interface PageRules {
 }
 
 /** What a request asks for. */
-export interface PagePosition {
+interface PagePosition {
   /** How many rows at most. */
   size: number;
   /** The index of the last row of the page before; undefined for the first page. */

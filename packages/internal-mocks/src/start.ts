@@ -42,7 +42,8 @@ export class ListenError extends Error {
 /**
  * Makes the internal services and serves each over gRPC (HTTP/2 without TLS) on a port of its own.
  *
- * Throws a RangeError for an option out of its range, and a ListenError if a port cannot be had; nothing listens then.
+ * Throws a RangeError for an option out of its range, and a ListenError if a port cannot be had; nothing listens
+ * then.
  *
  * @example
  * const mocks = await startMocks({ users: 100 });

@@ -14,7 +14,7 @@ export function inMemory(routes: Routes, defaults: CallDefaults = {}): Portico {
 }
 
 /** A server on a port of its own that stops when the test ends. */
-export interface Served {
+interface Served {
   readonly baseUrl: string;
   /** The requests so far. */
   readonly requests: readonly IncomingMessage[];

@@ -54,7 +54,9 @@ export function priceOf(item: Product, currency: Currency): Money {
   return fromNanos(currency.code, exact - (exact % coin));
 }
 
-/** Finds a product by its sku or its name; one that is not in the catalogue gets a price by chance, always the same. */
+/**
+ * Finds a product by its sku or its name; one that is not in the catalogue gets a price by chance, always the same.
+ */
 export function findProduct(seed: number, sku: string, name: string): Product {
   const known = products.find((item) => (name === "" ? item.sku === sku : item.name === name));
   if (known !== undefined) return { ...known, sku: sku || known.sku };

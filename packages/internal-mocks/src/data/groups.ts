@@ -1,5 +1,5 @@
 /** Answers the indices of the rows of a group, rising. */
-export type Groups = (group: number) => Uint32Array;
+type Groups = (group: number) => Uint32Array;
 
 /**
  * Sorts `size` rows into groups numbered from 0 to `groups - 1`. The work is done at the first question, in two

@@ -12,10 +12,12 @@ export interface Items extends Table<Item> {
   indices(ownerIds: readonly string[], start: number): Iterable<number>;
 }
 
-/** Makes the items of a seed. They belong to the seeded users, by chance: to some many, to some none. */
+/**
+ * Makes the items of a seed. They belong to the seeded users: the first ones to the first users in turn, so that a
+ * first look at those shows some, and all others to anybody by chance, to some many and to some none.
+ */
 export function createItems(seed: number, count: number, users: number): Items {
-  const owner = createDraw(seed, "items.owner");
-  const ownerAt = (index: number) => Math.floor(owner(index) * users);
+  const ownerAt = createOwners(seed, users);
   const byOwner = createGroups(count, Math.max(users, 1), ownerAt);
   const table = createTable({ prefix: "item", seeded: count, row: createItemRow(seed, ownerAt) });
   return {
@@ -28,6 +30,12 @@ export function createItems(seed: number, count: number, users: number): Items {
       return mergeUp([...owners].map(byOwner), start);
     },
   };
+}
+
+function createOwners(seed: number, users: number): (index: number) => number {
+  const owner = createDraw(seed, "items.owner");
+  const inTurn = Math.min(10, users);
+  return (index) => (index < inTurn * 3 ? index % inTurn : Math.floor(owner(index) * users));
 }
 
 function createItemRow(

@@ -1,5 +1,5 @@
 /** A person's name and what it becomes in an email. */
-export interface Person {
+interface Person {
   displayName: string;
   emailName: string;
 }

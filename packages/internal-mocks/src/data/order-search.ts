@@ -23,7 +23,7 @@ export interface OrderFacts {
 }
 
 /** Finds orders. */
-export interface OrderSearch {
+interface OrderSearch {
   /** The indices of the orders that pass a filter, newest first, below a bound. */
   newestFirst(filter: OrderFilter, bound: number): Generator<number>;
   /** Takes note of an order that is being added. */
@@ -31,7 +31,7 @@ export interface OrderSearch {
 }
 
 /** What is searched. */
-export interface OrderSearchOptions {
+interface OrderSearchOptions {
   table: Table<Order>;
   /** How many orders, and how many users, there were from the start. */
   seeded: number;

@@ -108,6 +108,21 @@ describe("items", () => {
     }
   });
 
+  it.each([
+    [1, 1_000, 3_000],
+    [7, 50, 30],
+    [7, 3, 9],
+  ])("belong to each of the first users, with seed %i, %i users and %i items", (seed, users, count) => {
+    const items = createItems(seed, count, users);
+    for (let user = 1; user <= Math.min(10, users); user++)
+      expect([...items.indices([`user-${user}`], 0)].length).toBeGreaterThanOrEqual(3);
+  });
+
+  it("belong to nobody else where there are fewer items than users, and need no users", () => {
+    expect(allOf(createItems(1, 2, 1_000)).map((item) => item.ownerId)).toEqual(["user-1", "user-2"]);
+    expect(allOf(createItems(1, 2, 0))).toHaveLength(2);
+  });
+
   it("are found by owner among a million", () => {
     const items = createItems(1, million, million);
     const found = [...items.indices(["user-3", "user-500000", "nobody", "user-3"], 0)].map(items.at);

@@ -16,7 +16,7 @@ export interface Table<T> {
 }
 
 /** What a table starts with. */
-export interface TableOptions<T> {
+interface TableOptions<T> {
   /** What ids begin with, such as `"user"`. */
   prefix: string;
   /** How many rows exist from the start. */

@@ -2,7 +2,7 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Draw } from "./draw.ts";
 
 /** Between which times rows were made, and how fast. */
-export interface TimesOptions {
+interface TimesOptions {
   /** Before the first row, in ms since 1970. */
   from: number;
   /** After the last row, whatever its index, in ms since 1970. */
@@ -21,7 +21,9 @@ export function createTimes({ from, to, half, draw }: TimesOptions): (index: num
   return (index) => Math.floor(slot(index) + draw(index) * (slot(index + 1) - slot(index)));
 }
 
-/** The first whole millisecond that is not before a time. Rows have whole milliseconds, so bounds may be rounded up. */
+/**
+ * The first whole millisecond that is not before a time. Rows have whole milliseconds, so bounds may be rounded up.
+ */
 export function ceilMs(time: Timestamp): number {
   return Number(time.seconds) * 1_000 + Math.ceil(time.nanos / 1_000_000);
 }

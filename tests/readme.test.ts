@@ -1,0 +1,37 @@
+import { existsSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { describe, expect, test } from "vitest";
+
+// What the documents quote from the code stands in the code. A block that quotes names the file in its first line.
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const read = (path: string) => readFileSync(`${root}/${path}`, "utf8");
+const documents = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"];
+
+const quotes = documents.flatMap((document) =>
+  [...read(document).matchAll(/^```(?:proto|ts)\n\/\/ (\S+\/\S+)\n(.*?)^```$/gms)].map(
+    ([, path = "", code = ""]) => ({ document, path, code }),
+  ),
+);
+
+describe("the code that the documents quote", () => {
+  test.each(quotes)("stands in $path, as $document says", ({ path, code }) => {
+    expect(existsSync(`${root}/${path}`), `there is no ${path}`).toBe(true);
+    expect(compact(code).length).toBeGreaterThan(20);
+    expect(compact(read(path)).includes(compact(code)), `${path} has no such lines:\n${code}`).toBe(true);
+  });
+
+  test("is all of what the README shows about exposing something", () => {
+    const [, section = ""] = read("README.md").split(/^## Expose something$/m);
+    const [text = ""] = section.split(/^## /m);
+    const blocks = text.match(/^```(?:proto|ts)$/gm) ?? [];
+    expect(blocks.length).toBeGreaterThanOrEqual(3);
+    const quoted = quotes.filter(({ document, code }) => document === "README.md" && text.includes(code));
+    expect(quoted).toHaveLength(blocks.length);
+  });
+});
+
+/** Without white space, and without the commas that the formatter adds where it breaks a line. */
+function compact(code: string): string {
+  return code.replace(/\s+/g, "").replace(/,(?=[\])}]|$)/g, "");
+}
