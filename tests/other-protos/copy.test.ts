@@ -1,7 +1,6 @@
 import {
   create,
   createRegistry,
-  equals,
   fromBinary,
   fromJson,
   isFieldSet,
@@ -43,10 +42,13 @@ test("for any message, what a view makes can be sent and read again", async () =
   await fc.assert(
     fc.asyncProperty(arbitraryMessage(internal.CrateSchema), async (message) => {
       const made = await crateView.one(message, warehouseCall().call);
-      const again = fromBinary(pub.CrateSchema, toBinary(pub.CrateSchema, made));
-      expect(equals(pub.CrateSchema, again, made)).toBe(true);
+      // What is written is compared, not the messages: NaN is not equal to itself.
+      const bytes = toBinary(pub.CrateSchema, made);
+      expect(toBinary(pub.CrateSchema, fromBinary(pub.CrateSchema, bytes))).toEqual(bytes);
       const json = toJson(pub.CrateSchema, made, { registry });
-      expect(equals(pub.CrateSchema, fromJson(pub.CrateSchema, json, { registry }), made)).toBe(true);
+      expect(toJson(pub.CrateSchema, fromJson(pub.CrateSchema, json, { registry }), { registry })).toEqual(
+        json,
+      );
     }),
   );
 });
