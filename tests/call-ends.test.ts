@@ -84,6 +84,8 @@ test("an answer that nobody takes is cut off once its call is over", async () =>
   stream.on("error", () => {}).end(envelope(new Uint8Array()));
   await expect.poll(() => system.inFlight()).toBe(1);
   await expect.poll(() => system.inFlight(), { timeout: 5_000 }).toBe(0);
+  // A clean end would make half an answer look whole.
+  await expect.poll(() => stream.rstCode).not.toBe(0);
   session.destroy();
 });
 
@@ -174,6 +176,14 @@ test("who leaves is in the log as canceled, whichever way", async () => {
   await h1.catch(() => {});
   const left = { code: "canceled", complete: false, level: 30 };
   expect(await system.logOf("h1")).toMatchObject({ ...left, upstreamCalls: [{ code: "canceled" }] });
+  const part = httpRequest(`${system.url}${list}`, {
+    method: "POST",
+    headers: { ...headers, "x-request-id": "h1-body", "content-length": "100" },
+  });
+  part.on("error", () => {}).write("{");
+  await expect.poll(() => system.inFlight()).toBe(1);
+  part.destroy();
+  expect(await system.logOf("h1-body")).toMatchObject(left);
   for (const rstCode of [1, 2, 7, 8]) {
     const session = connectHttp2(system.url);
     const stream = session.request({

@@ -1,10 +1,13 @@
-import type { ContextValues } from "@connectrpc/connect";
+import type { ServerResponse } from "node:http";
+import { constants, type ServerHttp2Stream } from "node:http2";
+import { Code, type ContextValues } from "@connectrpc/connect";
 import type { UniversalServerRequest } from "@connectrpc/connect/protocol";
 import { universalRequestFromNodeRequest } from "@connectrpc/connect-node";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { PublicError } from "../errors.ts";
 import type { CallRecord } from "../observe/call-record.ts";
 import { type FindJsonFault, watchJson } from "./json-fault.ts";
+import { createStallGuard, inPieces } from "./stall.ts";
 import { capTimeOut } from "./time-out.ts";
 
 /** A request and its answer on the wire, as far as the call that they carry has to do with it. */
@@ -13,9 +16,12 @@ export interface Exchange {
   /** The request as the router takes it. */
   readonly request: UniversalServerRequest;
   readonly findJsonFault: FindJsonFault;
+  /** The body of the answer, on its way to the caller. */
+  readonly answer: (body: AsyncIterable<Uint8Array>) => AsyncIterable<Uint8Array>;
   /**
-   * Ends the exchange with the call. Once the signal aborts, a body that is still being read fails with the reason, and an
-   * answer that nobody takes is cut off: after a second if the call's time was over, after half a minute if not.
+   * Ends the exchange with the call. Once the signal aborts, a body that is still being read fails with the reason, and
+   * an answer that its reader stops taking is cut off: after a second if the call's time was over, after half a minute
+   * if not.
    */
   readonly endWith: (signal: AbortSignal) => void;
 }
@@ -37,23 +43,33 @@ export function createExchange(
     ...arriving,
     body: interruptible(arriving.body, interruption.promise),
   });
+  const guard = createStallGuard(() => {
+    record.outcome = Code.Canceled;
+    record.error = new Error("the caller stopped taking the answer");
+    cutOff(rawReply);
+  });
+  rawReply.once("close", guard.stop);
   return {
     record,
     request,
     findJsonFault: find,
+    answer: (body) => inPieces(body, guard.progress),
     endWith: (signal) => {
       const end = () => {
-        if (signal.reason instanceof PublicError) interruption.reject(signal.reason);
-        const timer = setTimeout(
-          () => rawReply.destroy(),
-          signal.reason instanceof PublicError ? graceMs.late : graceMs.inTime,
-        ).unref();
-        rawReply.once("close", () => clearTimeout(timer));
+        const late = signal.reason instanceof PublicError;
+        if (late) interruption.reject(signal.reason);
+        guard.start(late ? graceMs.late : graceMs.inTime);
       };
       if (signal.aborted) end();
       else signal.addEventListener("abort", end, { once: true });
     },
   };
+}
+
+/** Over HTTP/2, only a reset tells the caller that the answer is not whole. */
+function cutOff(reply: ServerResponse): void {
+  if ("stream" in reply) (reply.stream as ServerHttp2Stream).close(constants.NGHTTP2_CANCEL);
+  else reply.destroy();
 }
 
 /** The body, until the interruption rejects. */

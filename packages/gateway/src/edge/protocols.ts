@@ -109,9 +109,13 @@ function endCode(reason: unknown): Code {
   return reason instanceof ConnectError ? reason.code : Code.Internal;
 }
 
-/** What the router aborts with when the caller has left, or all is well. A reset of HTTP/2 has any code. */
+/**
+ * What the router aborts with when the caller has left, or all is well. A reset of HTTP/2 has any code; a connection of
+ * HTTP/1 that broke is `aborted`.
+ */
 function isAbort(reason: unknown): boolean {
-  if (!(reason instanceof Error)) return false;
+  if (!(reason instanceof Error) || reason instanceof PublicError) return false;
+  if (reason instanceof ConnectError && reason.code === Code.Aborted) return true;
   return (
     reason.name === "AbortError" || /^\[\w+\] http\/2 stream closed with error code/.test(reason.message)
   );
@@ -148,15 +152,13 @@ async function serve(
     const values = createContextValues();
     const exchange = createExchange(request, reply, record, values);
     values.set(exchangeKey, exchange);
-    const answer = await handler(exchange.request);
+    const answer = explain(handler, request.method, await handler(exchange.request));
     // Fastify's headers (request id, CORS) are written by `reply.send`, which is not used here.
     for (const [name, value] of Object.entries(reply.getHeaders())) {
       if (value !== undefined) reply.raw.setHeader(name, value);
     }
-    await universalResponseToNodeResponse(
-      plainStatusMessage(explain(handler, request.method, answer)),
-      reply.raw,
-    );
+    const paced = answer.body === undefined ? answer : { ...answer, body: exchange.answer(answer.body) };
+    await universalResponseToNodeResponse(plainStatusMessage(paced), reply.raw);
   } catch (error) {
     record.error ??= error;
     if (!reply.raw.headersSent) reply.raw.writeHead(500);

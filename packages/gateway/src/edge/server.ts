@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { ServerHttp2Stream } from "node:http2";
-import { cors as connectCors } from "@connectrpc/connect";
+import { Code, cors as connectCors } from "@connectrpc/connect";
 import cors from "@fastify/cors";
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from "fastify";
 import type { Logger } from "pino";
@@ -49,12 +49,18 @@ export async function createServer({
   });
   const records = new WeakMap<FastifyRequest, CallRecord>();
   const writeLog = createRequestLog(log);
+  const end = (record: CallRecord, raw: ServerResponse): void => {
+    const facts = answerFacts(raw);
+    // Left before anything could be decided.
+    if (!facts.complete) record.outcome ??= Code.Canceled;
+    writeLog(record, facts);
+  };
   /** For every request, those included whose path cannot be decoded, which Fastify keeps from the hooks. */
   const begin = (request: FastifyRequest, reply: FastifyReply): CallRecord => {
     const record = startRecord(request);
     records.set(request, record);
     // A moment later: what a caller's leaving ends has yet to note how it ended.
-    reply.raw.once("close", () => setImmediate(() => writeLog(record, answerFacts(reply.raw))));
+    reply.raw.once("close", () => setImmediate(end, record, reply.raw));
     reply.header("x-request-id", request.id);
     return record;
   };
