@@ -5,7 +5,7 @@ import { beforeAbort, type Deadline, startDeadline } from "./deadline.ts";
 import type { CallRecord } from "./observe/call-record.ts";
 import type { Authenticate } from "./policy/authenticate.ts";
 import type { Authorize } from "./policy/authorize.ts";
-import type { MethodEntry, MethodTable } from "./policy/method-table.ts";
+import { entryOf, type MethodEntry, type MethodTable } from "./policy/method-table.ts";
 import type { UpstreamClients } from "./upstream/clients.ts";
 
 /** What is known of a call when its headers are there. */
@@ -51,8 +51,7 @@ export interface AdmitParts {
 /** Creates the one way into the gateway. */
 export function createAdmit({ methods, authenticate, authorize, ...parts }: AdmitParts): Admit {
   return async (arrival) => {
-    const entry = methods.get(arrival.method);
-    if (entry === undefined) throw new Error(`${arrival.method.toString()} is not in the method table`);
+    const entry = entryOf(methods, arrival.method);
     const deadline = deadlineOf(entry, arrival, parts);
     const principal = await beforeAbort(deadline.signal, authenticate(arrival.headers));
     arrival.record.caller = principal.kind === "anonymous" ? principal.kind : principal.subject;

@@ -1,4 +1,4 @@
-import { type Code, ConnectError } from "@connectrpc/connect";
+import { Code, ConnectError } from "@connectrpc/connect";
 
 /** What a {@link PublicError} may carry besides its words. */
 export interface PublicErrorOptions {
@@ -30,6 +30,14 @@ export class PublicError extends ConnectError {
   }
 }
 
+/** The words for whatever is nobody's business outside. */
+export const internalWords = "The request failed inside the API.";
+
+/** The error for what the caller can neither know nor mend; the cause is for the log. */
+export function internalError(cause: unknown): PublicError {
+  return new PublicError(Code.Internal, internalWords, { cause });
+}
+
 /**
  * A text that every protocol can carry: gRPC has it in a header, which must be valid Unicode and not grow without bound
  * with what a caller sent.
@@ -41,7 +49,9 @@ export function publicText(text: string): string {
 /**
  * The value, for what an upstream always sends. Without it the call fails with `internal`, rather than with a blank.
  *
- * @example const { user } = await users.getUser({ id }, call); return { user: await userView.one(present(user, "user"), call) };
+ * @example
+ * const { user } = await users.getUser({ id }, call);
+ * return { user: await userView.one(present(user, "user"), call) };
  */
 export function present<T>(value: T | undefined, name: string): T {
   if (value === undefined) throw new Error(`the upstream answered without ${name}`);

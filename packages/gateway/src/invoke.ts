@@ -2,8 +2,8 @@ import type { DescMessage, DescMethod, Message, MessageInitShape } from "@bufbui
 import { Code } from "@connectrpc/connect";
 import type { Call } from "./call.ts";
 import { beforeAbort } from "./deadline.ts";
-import { PublicError } from "./errors.ts";
-import type { MethodEntry, MethodTable } from "./policy/method-table.ts";
+import { internalError, PublicError } from "./errors.ts";
+import { entryOf, type MethodEntry, type MethodTable } from "./policy/method-table.ts";
 
 /**
  * Everything that happens to a call once its request is decoded: it is validated, its handler runs, and whatever goes
@@ -58,12 +58,6 @@ export function createInvoke(methods: MethodTable): Invoke {
   };
 }
 
-function entryOf(methods: MethodTable, method: DescMethod): MethodEntry {
-  const entry = methods.get(method);
-  if (entry === undefined) throw new Error(`${method.toString()} is not in the method table`);
-  return entry;
-}
-
 function validate(entry: MethodEntry, request: Message): void {
   const missing = entry.required(request);
   if (missing !== undefined) throw new PublicError(Code.InvalidArgument, `${missing}: is required`);
@@ -87,5 +81,5 @@ function toPublic({ signal }: Call, error: unknown): PublicError {
   if (error instanceof PublicError) return error;
   if (signal.aborted && signal.reason instanceof PublicError) return signal.reason;
   if (signal.aborted) return new PublicError(Code.Canceled, "The caller ended the call.", { cause: error });
-  return new PublicError(Code.Internal, "The request failed inside the API.", { cause: error });
+  return internalError(error);
 }

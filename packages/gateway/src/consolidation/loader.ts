@@ -2,7 +2,7 @@ import type { DescMethodUnary, DescService, MessageInitShape, MessageShape } fro
 import { Code } from "@connectrpc/connect";
 import DataLoader from "dataloader";
 import type { Call } from "../call.ts";
-import { PublicError } from "../errors.ts";
+import { internalError, PublicError } from "../errors.ts";
 import { declaration, type Upstream } from "../upstream/upstream.ts";
 
 /** What can identify an entity. */
@@ -171,8 +171,7 @@ const maxPages = 100;
 
 /** The request was written here, not by the caller: if it is refused, that is nothing the caller could mend. */
 function blameUpstream(error: unknown): never {
-  if (error instanceof PublicError && callersFaults.has(error.code))
-    throw new PublicError(Code.Internal, "The request failed inside the API.", { cause: error });
+  if (error instanceof PublicError && callersFaults.has(error.code)) throw internalError(error);
   throw error;
 }
 

@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { copyHeaders, leaveBodies } from "./bypass.ts";
 
 /** gRPC's `UNIMPLEMENTED`. */
 const unimplemented = "12";
@@ -10,8 +11,7 @@ const unimplemented = "12";
  */
 export function serveFallback(app: FastifyInstance): void {
   app.register(async (scope) => {
-    scope.removeAllContentTypeParsers();
-    scope.addContentTypeParser("*", (_request, _payload, done) => done(null));
+    leaveBodies(scope);
     scope.setNotFoundHandler(answerUnimplemented);
   });
 }
@@ -40,9 +40,7 @@ function answerUnimplemented(request: FastifyRequest, reply: FastifyReply): Fast
  */
 function sendHeadersOnly(reply: FastifyReply): FastifyReply {
   reply.hijack();
-  for (const [name, value] of Object.entries(reply.getHeaders())) {
-    if (value !== undefined) reply.raw.setHeader(name, value);
-  }
+  copyHeaders(reply);
   reply.raw.end();
   return reply;
 }

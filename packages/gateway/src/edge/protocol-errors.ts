@@ -1,5 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { PublicError, publicText } from "../errors.ts";
+import { internalWords, PublicError, publicText } from "../errors.ts";
 import type { MessageLimits } from "./protocols.ts";
 
 /** What the words of an error are made from. */
@@ -67,7 +67,7 @@ const rules: readonly Rule[] = [
     when: ({ code, rawMessage, cause }) =>
       rawMessage.startsWith("serialize binary: ") || (code === Code.Internal && cause instanceof Error),
     code: Code.Internal,
-    words: () => "The request failed inside the API.",
+    words: () => internalWords,
   },
   {
     when: ({ rawMessage }) => rawMessage.includes("readMaxBytes"),

@@ -19,6 +19,7 @@ import { PublicError } from "../errors.ts";
 import type { Invoke } from "../invoke.ts";
 import type { CallRecord } from "../observe/call-record.ts";
 import type { PublicService } from "../service.ts";
+import { copyHeaders, leaveBodies } from "./bypass.ts";
 import { gzip } from "./compression.ts";
 import { createExchange, type Exchange } from "./exchange.ts";
 import { rewordProtocolError } from "./protocol-errors.ts";
@@ -60,8 +61,7 @@ export function serveProtocols(app: FastifyInstance, parts: ProtocolParts): void
   }
   app.register(async (scope) => {
     // The router reads bodies itself, after `admit`.
-    scope.removeAllContentTypeParsers();
-    scope.addContentTypeParser("*", (_request, _payload, done) => done(null));
+    leaveBodies(scope);
     for (const handler of router.handlers) {
       scope.all(handler.requestPath, (request, reply) => serve(handler, request, reply, parts));
     }
@@ -153,10 +153,7 @@ async function serve(
     const exchange = createExchange(request, reply, record, values);
     values.set(exchangeKey, exchange);
     const answer = explain(handler, request.method, await handler(exchange.request));
-    // Fastify's headers (request id, CORS) are written by `reply.send`, which is not used here.
-    for (const [name, value] of Object.entries(reply.getHeaders())) {
-      if (value !== undefined) reply.raw.setHeader(name, value);
-    }
+    copyHeaders(reply);
     const paced = answer.body === undefined ? answer : { ...answer, body: exchange.answer(answer.body) };
     await universalResponseToNodeResponse(plainStatusMessage(paced), reply.raw);
   } catch (error) {

@@ -5,6 +5,7 @@ import { Code, cors as connectCors } from "@connectrpc/connect";
 import cors from "@fastify/cors";
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from "fastify";
 import type { Logger } from "pino";
+import { internalWords } from "../errors.ts";
 import { type CallRecord, createCallRecord } from "../observe/call-record.ts";
 import { createRequestLog } from "../observe/request-log.ts";
 import { createListener, type Listener, type ListenerOptions } from "./listener.ts";
@@ -99,7 +100,7 @@ function refuse(reply: FastifyReply, error: unknown): FastifyReply {
   const [code, message] =
     error instanceof Error && status < 500
       ? ["invalid_argument", error.message]
-      : ["internal", "The request failed inside the API."];
+      : ["internal", internalWords];
   return reply.code(status).send({ code, message });
 }
 

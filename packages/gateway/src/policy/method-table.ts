@@ -25,6 +25,13 @@ export type Access =
 /** The entry of each public method. */
 export type MethodTable = ReadonlyMap<DescMethod, MethodEntry>;
 
+/** The entry of a method. Throws if there is none, which no caller can bring about: the router has the same methods. */
+export function entryOf(methods: MethodTable, method: DescMethod): MethodEntry {
+  const entry = methods.get(method);
+  if (entry === undefined) throw new Error(`${method.toString()} is not in the method table`);
+  return entry;
+}
+
 /**
  * Reads the policies of all public methods, once.
  *
@@ -38,14 +45,14 @@ export function createMethodTable(services: readonly PublicService[]): MethodTab
       const access = accessOf(method);
       const handler = handlers[method.localName];
       if (typeof access === "string") problems.push(access);
-      else if (handler !== undefined) table.set(method, entryOf(method, access, handler));
+      else if (handler !== undefined) table.set(method, createEntry(method, access, handler));
     }
   }
   if (problems.length > 0) throw new StartError(problems);
   return table;
 }
 
-function entryOf(method: DescMethod, access: Access, handler: AnyHandler): MethodEntry {
+function createEntry(method: DescMethod, access: Access, handler: AnyHandler): MethodEntry {
   const name = `${method.parent.typeName}/${method.name}`;
   return { method, name, access, required: createRequiredCheck(method.input), handler };
 }

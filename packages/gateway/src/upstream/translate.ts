@@ -1,5 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { PublicError } from "../errors.ts";
+import { internalWords, PublicError } from "../errors.ts";
 
 /**
  * Turns whatever a call to an upstream ended in into an error that may be shown to the public: a code that is true
@@ -31,7 +31,7 @@ const words = {
   [Code.ResourceExhausted]: "A service that this request needs has too much to do. Try again later.",
   [Code.Unavailable]: "A service that this request needs is not available. Try again shortly.",
   [Code.DeadlineExceeded]: "A service that this request needs did not answer in time.",
-  [Code.Internal]: "The request failed inside the API.",
+  [Code.Internal]: internalWords,
 } as const;
 
 /** An upstream that answered is believed about the request, but not about itself or about the gateway. */
