@@ -2,26 +2,28 @@
 // @generated from file portico/v1/policy.proto (package portico.v1, syntax proto3)
 /* eslint-disable */
 
-// The facts that Portico needs to know about a public method, written next to
-// the rpc that they protect.
+// The facts that Portico needs to know about a public API, written next to the
+// rpcs and fields that they protect.
 //
 // These options are read by the gateway alone. They are left out of the SDK, so
-// that the names of permissions never reach the public.
+// that the names of permissions never reach the public. What makes no sense is
+// found when the gateway starts, and keeps it from starting.
 
-import type { GenExtension, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { extDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import type { MethodOptions } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_descriptor } from "@bufbuild/protobuf/wkt";
-import type { Message } from "@bufbuild/protobuf";
+import type { GenEnum, GenExtension, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, extDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_buf_validate_validate } from "../../buf/validate/validate_pb.ts";
+import type { Duration, FieldOptions, MethodOptions, ServiceOptions } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_descriptor, file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
+import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file portico/v1/policy.proto.
  */
 export const file_portico_v1_policy: GenFile = /*@__PURE__*/
-  fileDesc("Chdwb3J0aWNvL3YxL3BvbGljeS5wcm90bxIKcG9ydGljby52MSJcCgxNZXRob2RQb2xpY3kSEwoJYW5vbnltb3VzGAEgASgISAASFwoNYXV0aGVudGljYXRlZBgCIAEoCEgAEhQKCnBlcm1pc3Npb24YAyABKAlIAEIICgZhY2Nlc3M6UgoGbWV0aG9kEh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMY8YwDIAEoCzIYLnBvcnRpY28udjEuTWV0aG9kUG9saWN5UgZtZXRob2RiBnByb3RvMw", [file_google_protobuf_descriptor]);
+  fileDesc("Chdwb3J0aWNvL3YxL3BvbGljeS5wcm90bxIKcG9ydGljby52MSKLBAoMTWV0aG9kUG9saWN5EhwKCWFub255bW91cxgBIAEoCEIHukgEagIIAUgAEiAKDWF1dGhlbnRpY2F0ZWQYAiABKAhCB7pIBGoCCAFIABKoAQoKcGVybWlzc2lvbhgDIAEoCUKRAbpIjQG6AYkBCg9wZXJtaXNzaW9uLmZvcm0SPm11c3QgYmUgbG93ZXItY2FzZSB3b3JkcyBqb2luZWQgYnkgZG90cywgc3VjaCBhcyAib3JkZXJzLnJlYWQiGjZ0aGlzLm1hdGNoZXMoJ15bYS16XVthLXowLTlfXSooWy5dW2Etel1bYS16MC05X10qKSokJylIABIbCgljb25kaXRpb24YBCABKAlCCLpIBXIDGNAPEikKCnJhdGVfbGltaXQYBSABKAsyFS5wb3J0aWNvLnYxLlJhdGVMaW1pdBIgCgVjYWNoZRgGIAEoCzIRLnBvcnRpY28udjEuQ2FjaGUSPgoHdGltZW91dBgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkISukgPqgEMIgQIgKMFMgQQwIQ9EioKEW1heF9yZXF1ZXN0X2J5dGVzGAggASgNQg+6SAzYAQEqBxiAgIACKAESMAoIYXVkaWVuY2UYCSABKA4yFC5wb3J0aWNvLnYxLkF1ZGllbmNlQgi6SAWCAQIQAUIICgZhY2Nlc3Mi0AEKCVJhdGVMaW1pdBIbCgRjb3N0GAEgASgNQgu6SAgqBhjAhD0oAUgAEi4KBmJ1Y2tldBgCIAEoCzIcLnBvcnRpY28udjEuUmF0ZUxpbWl0LkJ1Y2tldEgAGmcKBkJ1Y2tldBIcCgVsaW1pdBgBIAEoDUINukgKKggYgJTr3AMoARI/CgZ3aW5kb3cYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CFLpIEcgBAaoBCyIFCIC9owEyAggBQg0KBGtpbmQSBbpIAggBIpwCCgVDYWNoZRI9CgN0dGwYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CFbpIEsgBAaoBDCIECICjBTIEEMCEPRJJChZzdGFsZV93aGlsZV9yZXZhbGlkYXRlGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQg66SAuqAQgiBAiAowUyABIwCgVzY29wZRgDIAEoDjIXLnBvcnRpY28udjEuQ2FjaGUuU2NvcGVCCLpIBYIBAhABIlcKBVNjb3BlEhUKEVNDT1BFX1VOU1BFQ0lGSUVEEAASEAoMU0NPUEVfUFVCTElDEAESEAoMU0NPUEVfVEVOQU5UEAISEwoPU0NPUEVfUFJJTkNJUEFMEAMixgUKC0ZpZWxkUG9saWN5Eq4BCgpwZXJtaXNzaW9uGAEgASgJQpkBukiVAboBjgEKD3Blcm1pc3Npb24uZm9ybRJDbXVzdCBiZSBsb3dlci1jYXNlIHdvcmRzIGpvaW5lZCBieSBkb3RzLCBzdWNoIGFzICJ1c2Vycy5yZWFkX2VtYWlsIho2dGhpcy5tYXRjaGVzKCdeW2Etel1bYS16MC05X10qKFsuXVthLXpdW2EtejAtOV9dKikqJCcp2AEBEjgKBmRlbmlhbBgCIAEoDjIeLnBvcnRpY28udjEuRmllbGRQb2xpY3kuRGVuaWFsQgi6SAWCAQIQARKxAQoOc2V0X3Blcm1pc3Npb24YAyABKAlCmAG6SJQBugGNAQoPcGVybWlzc2lvbi5mb3JtEkJtdXN0IGJlIGxvd2VyLWNhc2Ugd29yZHMgam9pbmVkIGJ5IGRvdHMsIHN1Y2ggYXMgInVzZXJzLnNldF9lbWFpbCIaNnRoaXMubWF0Y2hlcygnXlthLXpdW2EtejAtOV9dKihbLl1bYS16XVthLXowLTlfXSopKiQnKdgBASJFCgZEZW5pYWwSFgoSREVOSUFMX1VOU1BFQ0lGSUVEEAASEAoMREVOSUFMX0NMRUFSEAESEQoNREVOSUFMX1JFRlVTRRACOtABukjMARpsCgtmaWVsZC5lbXB0eRIpbXVzdCBuYW1lIGEgcGVybWlzc2lvbiB0byByZWFkLCBvciB0byBzZXQaMnRoaXMucGVybWlzc2lvbiAhPSAnJyB8fCB0aGlzLnNldF9wZXJtaXNzaW9uICE9ICcnGlwKDGZpZWxkLmRlbmlhbBIhZGVuaWFsIG5lZWRzIGEgcGVybWlzc2lvbiB0byByZWFkGil0aGlzLmRlbmlhbCA9PSAwIHx8IHRoaXMucGVybWlzc2lvbiAhPSAnJypmCghBdWRpZW5jZRIYChRBVURJRU5DRV9VTlNQRUNJRklFRBAAEhMKD0FVRElFTkNFX1BVQkxJQxABEhQKEEFVRElFTkNFX1BBUlRORVIQAhIVChFBVURJRU5DRV9JTlRFUk5BTBADOlUKB3NlcnZpY2USHy5nb29nbGUucHJvdG9idWYuU2VydmljZU9wdGlvbnMY8IwDIAEoCzIYLnBvcnRpY28udjEuTWV0aG9kUG9saWN5UgdzZXJ2aWNlOlIKBm1ldGhvZBIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGPGMAyABKAsyGC5wb3J0aWNvLnYxLk1ldGhvZFBvbGljeVIGbWV0aG9kOk4KBWZpZWxkEh0uZ29vZ2xlLnByb3RvYnVmLkZpZWxkT3B0aW9ucxjyjAMgASgLMhcucG9ydGljby52MS5GaWVsZFBvbGljeVIFZmllbGRiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_descriptor, file_google_protobuf_duration]);
 
 /**
- * Who may call a method. Exactly one of the fields of `access` must be set.
+ * Who may call a method, how often, and what may be kept of its answers.
  *
  * @generated from message portico.v1.MethodPolicy
  */
@@ -59,6 +61,70 @@ export type MethodPolicy = Message<"portico.v1.MethodPolicy"> & {
     value: string;
     case: "permission";
   } | { case: undefined; value?: undefined };
+
+  /**
+   * What must be true of a call besides, as a CEL expression (cel.dev) over
+   *
+   * - `principal`: the caller, with `kind` ("anonymous", "token", "api_key",
+   *   "certificate"), `subject`, `issuer`, `tenant`, `roles` and
+   *   `has("a.permission")`. What a caller does not have, such as the subject of
+   *   an anonymous one, makes a comparison with it fail, never hold.
+   * - `request`: the request message, with the field names of the proto.
+   * - `now`: a timestamp.
+   *
+   * A call for which it is not `true` is refused with `permission_denied`. Its
+   * cost is bounded: `all`, `exists`, `map` and `filter` go through lists and
+   * maps of at most 500 items by a rule of validation, and do not stand in one
+   * another. `matches` takes a pattern that is written out; it, `contains` (of
+   * what is written out, or at most 1,000 characters), and what reads a text,
+   * such as `int()`, take texts of at most 10,000 characters by such a rule, in
+   * all rounds of a loop together.
+   *
+   *   request.user_id == principal.subject || principal.has("orders.read_all")
+   *
+   * @generated from field: string condition = 4;
+   */
+  condition: string;
+
+  /**
+   * What a call costs of the caller's rate limit. Default: 1.
+   *
+   * @generated from field: portico.v1.RateLimit rate_limit = 5;
+   */
+  rateLimit?: RateLimit | undefined;
+
+  /**
+   * Whether answers are kept, and for whom. Default: they are not. Only for
+   * methods with `idempotency_level = NO_SIDE_EFFECTS`.
+   *
+   * @generated from field: portico.v1.Cache cache = 6;
+   */
+  cache?: Cache | undefined;
+
+  /**
+   * The most time that a call may take, in place of the gateway's default. The
+   * gateway's maximum stays in force.
+   *
+   * @generated from field: google.protobuf.Duration timeout = 7;
+   */
+  timeout?: Duration | undefined;
+
+  /**
+   * The largest request message, in bytes, in place of the gateway's default:
+   * 4 MiB at the most.
+   *
+   * @generated from field: uint32 max_request_bytes = 8;
+   */
+  maxRequestBytes: number;
+
+  /**
+   * Whom the method is made for. Callers outside get the answer of a method that
+   * does not exist.
+   * Default: everyone.
+   *
+   * @generated from field: portico.v1.Audience audience = 9;
+   */
+  audience: Audience;
 };
 
 /**
@@ -69,15 +135,323 @@ export const MethodPolicySchema: GenMessage<MethodPolicy> = /*@__PURE__*/
   messageDesc(file_portico_v1_policy, 0);
 
 /**
- * The policy of a public method. A public method without one stops the
- * gateway from starting.
+ * What a call costs.
+ *
+ * @generated from message portico.v1.RateLimit
+ */
+export type RateLimit = Message<"portico.v1.RateLimit"> & {
+  /**
+   * Where the cost is taken from.
+   *
+   * @generated from oneof portico.v1.RateLimit.kind
+   */
+  kind: {
+    /**
+     * From the caller's common limit: this many calls' worth.
+     *
+     * @generated from field: uint32 cost = 1;
+     */
+    value: number;
+    case: "cost";
+  } | {
+    /**
+     * From a limit of this method's own, for each caller, besides one call of
+     * the common limit.
+     *
+     * @generated from field: portico.v1.RateLimit.Bucket bucket = 2;
+     */
+    value: RateLimit_Bucket;
+    case: "bucket";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message portico.v1.RateLimit.
+ * Use `create(RateLimitSchema)` to create a new message.
+ */
+export const RateLimitSchema: GenMessage<RateLimit> = /*@__PURE__*/
+  messageDesc(file_portico_v1_policy, 1);
+
+/**
+ * So many calls in so much time.
+ *
+ * @generated from message portico.v1.RateLimit.Bucket
+ */
+export type RateLimit_Bucket = Message<"portico.v1.RateLimit.Bucket"> & {
+  /**
+   * How many calls a caller may make within the window.
+   *
+   * @generated from field: uint32 limit = 1;
+   */
+  limit: number;
+
+  /**
+   * The time that they are counted in; it begins with the first of them.
+   *
+   * @generated from field: google.protobuf.Duration window = 2;
+   */
+  window?: Duration | undefined;
+};
+
+/**
+ * Describes the message portico.v1.RateLimit.Bucket.
+ * Use `create(RateLimit_BucketSchema)` to create a new message.
+ */
+export const RateLimit_BucketSchema: GenMessage<RateLimit_Bucket> = /*@__PURE__*/
+  messageDesc(file_portico_v1_policy, 1, 0);
+
+/**
+ * How long answers are kept, and who shares them.
+ *
+ * @generated from message portico.v1.Cache
+ */
+export type Cache = Message<"portico.v1.Cache"> & {
+  /**
+   * How long an answer is given again as it is.
+   *
+   * @generated from field: google.protobuf.Duration ttl = 1;
+   */
+  ttl?: Duration | undefined;
+
+  /**
+   * How long after that it may still be given, while a new one is fetched.
+   * Default: not at all.
+   *
+   * @generated from field: google.protobuf.Duration stale_while_revalidate = 2;
+   */
+  staleWhileRevalidate?: Duration | undefined;
+
+  /**
+   * Who shares an answer. Default: nobody, as with `SCOPE_PRINCIPAL`.
+   *
+   * @generated from field: portico.v1.Cache.Scope scope = 3;
+   */
+  scope: Cache_Scope;
+};
+
+/**
+ * Describes the message portico.v1.Cache.
+ * Use `create(CacheSchema)` to create a new message.
+ */
+export const CacheSchema: GenMessage<Cache> = /*@__PURE__*/
+  messageDesc(file_portico_v1_policy, 2);
+
+/**
+ * Who shares an answer.
+ *
+ * @generated from enum portico.v1.Cache.Scope
+ */
+export const Cache_Scope = {
+  /**
+   * The same as `SCOPE_PRINCIPAL`.
+   *
+   * @generated from enum value: SCOPE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * All callers. The handler then does not learn who calls, and neither do the
+   * internal services. Refused at start where the answer depends on the
+   * caller: with a condition on the principal, or a guarded field.
+   *
+   * @generated from enum value: SCOPE_PUBLIC = 1;
+   */
+  PUBLIC: 1,
+
+  /**
+   * All callers of one tenant, on the same terms. Callers without a tenant
+   * share nothing.
+   *
+   * @generated from enum value: SCOPE_TENANT = 2;
+   */
+  TENANT: 2,
+
+  /**
+   * One caller, as long as it has the same rights.
+   *
+   * @generated from enum value: SCOPE_PRINCIPAL = 3;
+   */
+  PRINCIPAL: 3,
+} as const;
+
+/**
+ * Who shares an answer.
+ *
+ * @generated from enum portico.v1.Cache.Scope
+ */
+export type Cache_Scope = (typeof Cache_Scope)[keyof typeof Cache_Scope] | UnknownEnum;
+
+/**
+ * Describes the enum portico.v1.Cache.Scope.
+ */
+export const Cache_ScopeSchema: GenEnum<Cache_Scope> = /*@__PURE__*/
+  enumDesc(file_portico_v1_policy, 2, 0);
+
+/**
+ * Who may read or set a field.
+ *
+ * @generated from message portico.v1.FieldPolicy
+ */
+export type FieldPolicy = Message<"portico.v1.FieldPolicy"> & {
+  /**
+   * The permission that a caller needs to read the field in an answer.
+   *
+   * @generated from field: string permission = 1;
+   */
+  permission: string;
+
+  /**
+   * What a caller without it gets. Default: the answer without the field.
+   *
+   * @generated from field: portico.v1.FieldPolicy.Denial denial = 2;
+   */
+  denial: FieldPolicy_Denial;
+
+  /**
+   * The permission that a caller needs to set the field in a request. A call
+   * that sets it without is refused with `permission_denied`.
+   *
+   * @generated from field: string set_permission = 3;
+   */
+  setPermission: string;
+};
+
+/**
+ * Describes the message portico.v1.FieldPolicy.
+ * Use `create(FieldPolicySchema)` to create a new message.
+ */
+export const FieldPolicySchema: GenMessage<FieldPolicy> = /*@__PURE__*/
+  messageDesc(file_portico_v1_policy, 3);
+
+/**
+ * What a caller gets who may not read a field.
+ *
+ * @generated from enum portico.v1.FieldPolicy.Denial
+ */
+export const FieldPolicy_Denial = {
+  /**
+   * The same as `DENIAL_CLEAR`.
+   *
+   * @generated from enum value: DENIAL_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * The answer without the field, which is not fetched.
+   *
+   * @generated from enum value: DENIAL_CLEAR = 1;
+   */
+  CLEAR: 1,
+
+  /**
+   * No answer: every method whose answer can have the field is refused with
+   * `permission_denied`.
+   *
+   * @generated from enum value: DENIAL_REFUSE = 2;
+   */
+  REFUSE: 2,
+} as const;
+
+/**
+ * What a caller gets who may not read a field.
+ *
+ * @generated from enum portico.v1.FieldPolicy.Denial
+ */
+export type FieldPolicy_Denial = (typeof FieldPolicy_Denial)[keyof typeof FieldPolicy_Denial] | UnknownEnum;
+
+/**
+ * Describes the enum portico.v1.FieldPolicy.Denial.
+ */
+export const FieldPolicy_DenialSchema: GenEnum<FieldPolicy_Denial> = /*@__PURE__*/
+  enumDesc(file_portico_v1_policy, 3, 0);
+
+/**
+ * Whom a method is made for. A caller's audience follows from its roles, by the
+ * access file; each one includes those before it.
+ *
+ * @generated from enum portico.v1.Audience
+ */
+export const Audience = {
+  /**
+   * The same as `AUDIENCE_PUBLIC`.
+   *
+   * @generated from enum value: AUDIENCE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * Everyone.
+   *
+   * @generated from enum value: AUDIENCE_PUBLIC = 1;
+   */
+  PUBLIC: 1,
+
+  /**
+   * Partners, and the company itself.
+   *
+   * @generated from enum value: AUDIENCE_PARTNER = 2;
+   */
+  PARTNER: 2,
+
+  /**
+   * The company itself.
+   *
+   * @generated from enum value: AUDIENCE_INTERNAL = 3;
+   */
+  INTERNAL: 3,
+} as const;
+
+/**
+ * Whom a method is made for. A caller's audience follows from its roles, by the
+ * access file; each one includes those before it.
+ *
+ * @generated from enum portico.v1.Audience
+ */
+export type Audience = (typeof Audience)[keyof typeof Audience] | UnknownEnum;
+
+/**
+ * Describes the enum portico.v1.Audience.
+ */
+export const AudienceSchema: GenEnum<Audience> = /*@__PURE__*/
+  enumDesc(file_portico_v1_policy, 0);
+
+/**
+ * What holds for every method of a public service. A method may be stricter,
+ * never more generous: a permission and a condition of the service are asked
+ * for in addition to those of the method.
+ *
+ * It may not let anonymous callers in, so that no new rpc is open by accident.
+ *
+ *   service OrdersService {
+ *     option (portico.v1.service) = {authenticated: true, audience: AUDIENCE_PARTNER};
+ *   }
+ *
+ * @generated from extension: portico.v1.MethodPolicy service = 50800;
+ */
+export const service: GenExtension<ServiceOptions, MethodPolicy> = /*@__PURE__*/
+  extDesc(file_portico_v1_policy, 0);
+
+/**
+ * The policy of a public method. Without one, and without a default of its
+ * service that says who may call, the gateway does not start.
  *
  *   rpc ListOrders(ListOrdersRequest) returns (ListOrdersResponse) {
- *     option (portico.v1.method) = { permission: "orders.read" };
+ *     option (portico.v1.method) = {permission: "orders.read"};
  *   }
  *
  * @generated from extension: portico.v1.MethodPolicy method = 50801;
  */
 export const method: GenExtension<MethodOptions, MethodPolicy> = /*@__PURE__*/
-  extDesc(file_portico_v1_policy, 0);
+  extDesc(file_portico_v1_policy, 1);
+
+/**
+ * Who may read a field of an answer, or set a field of a request. Holds
+ * wherever the field's message occurs: nested, in lists, in maps, in oneofs.
+ *
+ *   string user_email = 3 [(portico.v1.field) = {permission: "users.read_email"}];
+ *
+ * @generated from extension: portico.v1.FieldPolicy field = 50802;
+ */
+export const field: GenExtension<FieldOptions, FieldPolicy> = /*@__PURE__*/
+  extDesc(file_portico_v1_policy, 2);
 

@@ -30,7 +30,7 @@ export type User = Message<"smpl.api.users.v1.User"> & {
   id: string;
 
   /**
-   * Unique among users.
+   * Unique among users. Empty for callers who may not see it.
    *
    * @generated from field: string email = 2;
    */
