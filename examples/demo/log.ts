@@ -13,6 +13,9 @@ interface Line {
   readonly durationMs?: number;
   readonly upstreamCalls?: readonly { readonly call: string; readonly durationMs: number }[];
   readonly err?: { readonly message: string };
+  readonly level: number;
+  /** What is wrong with a file that was changed. */
+  readonly problems?: readonly string[];
 }
 
 /** Shows one line of the gateway's log so that a person can follow it. */
@@ -21,8 +24,15 @@ export function printLog(text: string): void {
   // Tokens are fetched by the banner, and by hand before every other line.
   if (line.path === "/demo/token") return;
   if (line.msg === "request") process.stdout.write(`${requestLine(line)}\n`);
-  else if (line.err !== undefined)
-    process.stdout.write(`${styleText("red", line.msg)} ${line.err.message}\n`);
+  else if (line.level >= warn || line.msg.includes("reloaded")) process.stdout.write(`${noteLine(line)}\n`);
+}
+
+/** pino's level of a warning. */
+const warn = 40;
+
+function noteLine({ level, msg, err, problems = [] }: Line): string {
+  const note = styleText(level >= warn ? "red" : "green", msg);
+  return [note, ...(err === undefined ? [] : [err.message]), ...problems].join("\n  ");
 }
 
 function requestLine(line: Line): string {

@@ -1,44 +1,51 @@
 import { Code, ConnectError } from "@connectrpc/connect";
+import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { type Arrival, createAdmit } from "./admit.ts";
+import { type AdmitParts, type Arrival, createAdmit } from "./admit.ts";
 import { PublicError } from "./errors.ts";
+import { createAudit } from "./observe/audit.ts";
 import { createCallRecord } from "./observe/call-record.ts";
-import { createGrants } from "./policy/access.ts";
-import { createAuthorize, unauthenticated } from "./policy/authorize.ts";
+import { parseAccess } from "./policy/access.ts";
+import { unauthenticated } from "./policy/identity/unauthenticated.ts";
+import { createMeter } from "./policy/limits/meter.ts";
+import { createRateLimit } from "./policy/limits/rate-limit.ts";
 import { createMethodTable } from "./policy/method-table.ts";
 import { anonymous, type Principal } from "./policy/principal.ts";
+import { createRightsOf } from "./policy/rights.ts";
 import { service } from "./service.ts";
 import { inMemory, thrownBy } from "./testing/call.ts";
+import { authenticated } from "./testing/principals.ts";
 import { pub, pubLegacy } from "./testing/protos.ts";
 
 const nothing = () => ({});
 const methods = pub.WarehouseService.method;
 const upstreams = inMemory([], () => {});
 const principals: Record<string, Principal> = {
-  ada: { kind: "authenticated", subject: "ada", roles: ["reader"] },
-  bob: { kind: "authenticated", subject: "bob", roles: [] },
+  ada: authenticated("ada", "reader"),
+  bob: authenticated("bob"),
 };
+const table = createMethodTable([
+  service(pub.WarehouseService, {
+    getStatus: nothing,
+    getCrate: nothing,
+    listCrates: nothing,
+    storeCrates: nothing,
+    async *watchCrates() {},
+  }),
+]);
 const admit = createAdmit({
-  methods: createMethodTable([
-    service(pub.WarehouseService, {
-      getStatus: nothing,
-      getCrate: nothing,
-      listCrates: nothing,
-      storeCrates: nothing,
-      async *watchCrates() {},
-    }),
-  ]),
-  authenticate: async (headers) => {
+  methods: table,
+  authenticate: async ({ headers }) => {
     const name = headers.get("authorization");
     if (name === null) return anonymous;
     const principal = principals[name];
-    if (principal === undefined) throw unauthenticated("The token is not valid.");
+    if (principal === undefined) throw unauthenticated("CREDENTIALS_INVALID");
     return principal;
   },
   draining: new AbortController().signal,
-  authorize: createAuthorize(
-    createGrants({ roles: { reader: ["crates.read"] }, anonymous: [], authenticated: [] }),
-  ),
+  rightsOf: createRightsOf(parseAccess('{ "roles": { "reader": ["crates.read"] } }', "access.json"), "1"),
+  meter: createMeter(createRateLimit().consume, { authenticated: [], anonymous: [] }),
+  audit: createAudit(pino({ level: "silent" })),
   upstreams,
   deadlines: { defaultMs: 1_000, maxMs: 3_000, streamMs: 60_000 },
 });
@@ -50,7 +57,7 @@ describe("who may come in", () => {
     expect(call).toMatchObject({
       method: methods.listCrates,
       requestId: "request-1",
-      principal: { kind: "authenticated", subject: "ada" },
+      principal: { kind: "token", subject: "ada" },
       upstreams,
       record: given.record,
     });
@@ -97,6 +104,54 @@ describe("who may come in", () => {
     expect(await thrownBy(admit(arrival({ caller: "ada", method })))).toMatchObject({
       message: expect.stringContaining("is not in the method table"),
     });
+  });
+});
+
+describe("a call that goes on", () => {
+  let [who, roles]: [Principal | PublicError, string] = [anonymous, ""];
+  const parts: AdmitParts = {
+    methods: table,
+    authenticate: async () => {
+      if (who instanceof PublicError) throw who;
+      return who;
+    },
+    rightsOf: (principal) => createRightsOf(parseAccess(roles, "access.json"), roles)(principal),
+    meter: createMeter(createRateLimit().consume, { authenticated: [], anonymous: [] }),
+    audit: createAudit(pino({ level: "silent" })),
+    upstreams,
+    deadlines: { defaultMs: 1_000, maxMs: 3_000, streamMs: 60_000 },
+    draining: new AbortController().signal,
+  };
+  const reader = '{ "roles": { "reader": ["crates.read"] } }';
+  const begin = () => {
+    [who, roles] = [authenticated("ada", "reader"), reader];
+    return createAdmit(parts)(arrival({ method: methods.watchCrates }));
+  };
+
+  test("may go on while its caller could make it anew", async () => {
+    const call = await begin();
+    who = authenticated("ada", "reader");
+    expect(await call.recheck()).toBeUndefined();
+  });
+
+  test("and while the issuer's keys cannot be had", async () => {
+    const call = await begin();
+    who = new PublicError("CREDENTIALS_UNVERIFIABLE");
+    expect(await call.recheck()).toBeUndefined();
+  });
+
+  test("ends with its credentials", async () => {
+    const call = await begin();
+    who = new PublicError("CREDENTIALS_EXPIRED");
+    expect(await thrownBy(call.recheck())).toBe(who);
+  });
+
+  test("ends when its caller has other roles, or its roles may do other things", async () => {
+    const call = await begin();
+    who = authenticated("ada");
+    expect(await thrownBy(call.recheck())).toMatchObject({ reason: "RIGHTS_CHANGED" });
+    [who, roles] = [authenticated("ada", "reader"), '{ "roles": { "reader": [] } }'];
+    expect(await thrownBy(call.recheck())).toMatchObject({ reason: "RIGHTS_CHANGED" });
   });
 });
 
@@ -160,9 +215,11 @@ function arrival({ caller, ...given }: Partial<Given> = {}): Arrival {
   return {
     method: methods.listCrates,
     headers: new Headers(caller === undefined ? {} : { authorization: caller }),
+    certificate: undefined,
     timeoutMs: undefined,
+    setHeader: () => {},
     signal: new AbortController().signal,
-    record: createCallRecord({ requestId: "request-1", httpMethod: "POST", path: "/" }),
+    record: createCallRecord({ requestId: "request-1", httpMethod: "POST", path: "/", address: "127.0.0.1" }),
     ...given,
   };
 }

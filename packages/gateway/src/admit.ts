@@ -2,28 +2,40 @@ import type { DescMethod } from "@bufbuild/protobuf";
 import type { Call } from "./call.ts";
 import { createLoaderScope } from "./consolidation/loader.ts";
 import { beforeAbort, type Deadline, startDeadline } from "./deadline.ts";
+import { PublicError } from "./errors.ts";
+import type { Audit } from "./observe/audit.ts";
 import type { CallRecord } from "./observe/call-record.ts";
-import type { Authenticate } from "./policy/authenticate.ts";
-import type { Authorize } from "./policy/authorize.ts";
+import { authorize, refuseOutsiders } from "./policy/authorize.ts";
+import type { Authenticate } from "./policy/identity/authenticate.ts";
+import type { ClientCertificate } from "./policy/identity/certificates.ts";
+import type { Meter } from "./policy/limits/meter.ts";
 import { entryOf, type MethodEntry, type MethodTable } from "./policy/method-table.ts";
+import type { Principal } from "./policy/principal.ts";
+import type { Rights, RightsOf } from "./policy/rights.ts";
+import type { Reason } from "./reasons.ts";
 import type { UpstreamClients } from "./upstream/clients.ts";
 
 /** What is known of a call when its headers are there. */
 export interface Arrival {
   readonly method: DescMethod;
   readonly headers: Headers;
+  /** The certificate that the caller's connection was made with. */
+  readonly certificate: ClientCertificate | undefined;
   /** What the caller allows for the call, in milliseconds; `undefined` if it does not say. */
   readonly timeoutMs: number | undefined;
   /** Aborts when the caller leaves, and when the transport is through with the call. */
   readonly signal: AbortSignal;
   readonly record: CallRecord;
+  /** Puts a header on the answer, whether it is one or an error. */
+  readonly setHeader: (name: string, value: string) => void;
 }
 
 /**
  * Decides whether a call may go on, from its headers alone and before its body is read.
  *
- * Errors: `unauthenticated`, `permission_denied`; `unavailable` if credentials cannot be verified now;
- * `deadline_exceeded` if that takes longer than the call may.
+ * Errors: `unauthenticated`, `permission_denied`, `resource_exhausted` for too many calls; `unimplemented` for a method
+ * that is made for others; `unavailable` if credentials cannot be verified now; `deadline_exceeded` if all that takes
+ * longer than the call may.
  */
 export type Admit = (arrival: Arrival) => Promise<Call>;
 
@@ -41,7 +53,9 @@ export interface DeadlineOptions {
 export interface AdmitParts {
   readonly methods: MethodTable;
   readonly authenticate: Authenticate;
-  readonly authorize: Authorize;
+  readonly rightsOf: RightsOf;
+  readonly meter: Meter;
+  readonly audit: Audit;
   readonly upstreams: UpstreamClients;
   readonly deadlines: DeadlineOptions;
   /** Ends all streams, with its reason, when the gateway stops: unlike unary calls, they would not end by themselves. */
@@ -49,24 +63,76 @@ export interface AdmitParts {
 }
 
 /** Creates the one way into the gateway. */
-export function createAdmit({ methods, authenticate, authorize, ...parts }: AdmitParts): Admit {
+export function createAdmit(parts: AdmitParts): Admit {
+  const { methods, upstreams } = parts;
+  const { decide, recheck } = createDecisions(parts);
   return async (arrival) => {
+    const { record } = arrival;
     const entry = entryOf(methods, arrival.method);
     const deadline = deadlineOf(entry, arrival, parts);
-    const principal = await beforeAbort(deadline.signal, authenticate(arrival.headers));
-    arrival.record.caller = principal.kind === "anonymous" ? principal.kind : principal.subject;
-    authorize(entry, principal);
+    const { principal, rights } = await beforeAbort(deadline.signal, decide(entry, arrival));
     return {
       method: entry.method,
-      requestId: arrival.record.requestId,
+      requestId: record.requestId,
       principal,
+      rights,
+      hidden: entry.hiddenFrom(rights),
       ...deadline,
-      upstreams: parts.upstreams,
+      recheck: () => recheck(arrival, rights),
+      upstreams,
       loaders: createLoaderScope(isUnary(entry) ? "call" : "batch"),
-      record: arrival.record,
+      record,
     };
   };
 }
+
+interface Decision {
+  readonly principal: Principal;
+  readonly rights: Rights;
+}
+
+/** Who calls, how often, and may they? Every refusal is in the audit log. */
+function createDecisions({ authenticate, rightsOf, meter, audit }: AdmitParts) {
+  return {
+    decide: async (entry: MethodEntry, arrival: Arrival): Promise<Decision> => {
+      const { record } = arrival;
+      let principal: Principal | undefined;
+      try {
+        principal = await authenticate(arrival);
+        record.caller = "subject" in principal ? principal.subject : principal.kind;
+        const rights = rightsOf(principal);
+        // Before the call is counted: the headers that say so name the method's own limit.
+        refuseOutsiders(entry, rights);
+        await meter.charge(entry, principal, arrival);
+        authorize(entry, principal, rights);
+        return { principal, rights };
+      } catch (error) {
+        const refusal = principal === undefined ? await spent(error, arrival, meter) : error;
+        if (refusal instanceof PublicError) audit.refused(record, principal, refusal);
+        throw refusal;
+      }
+    },
+    recheck: async (arrival: Arrival, rights: Rights): Promise<void> => {
+      const now = await authenticate(arrival).catch((error: unknown) => {
+        // That they cannot be verified now is no reason to doubt credentials that were.
+        if (error instanceof PublicError && error.reason === "CREDENTIALS_UNVERIFIABLE") return undefined;
+        throw error;
+      });
+      if (now !== undefined && rightsOf(now).key !== rights.key) throw new PublicError("RIGHTS_CHANGED");
+    },
+  };
+}
+
+/** Whoever sends credentials that do not do spends the calls of its address: the refusal may be that it has none left. */
+async function spent(error: unknown, arrival: Arrival, meter: Meter): Promise<unknown> {
+  if (!(error instanceof PublicError) || !badCredentials.has(error.reason)) return error;
+  return meter.chargeAddress(arrival).then(
+    () => error,
+    (refusal: unknown) => refusal,
+  );
+}
+
+const badCredentials: ReadonlySet<Reason> = new Set<Reason>(["CREDENTIALS_INVALID", "CREDENTIALS_EXPIRED"]);
 
 /** A caller who asks for more time than there is gets what there is, as from any proxy on the way. */
 function deadlineOf(
@@ -74,8 +140,10 @@ function deadlineOf(
   { timeoutMs, signal }: Arrival,
   { deadlines: { defaultMs, maxMs, streamMs }, draining }: Pick<AdmitParts, "deadlines" | "draining">,
 ): Deadline {
-  if (isUnary(entry)) return startDeadline(Math.min(timeoutMs ?? defaultMs, maxMs), signal);
-  return startDeadline(Math.min(timeoutMs ?? streamMs, streamMs), signal, draining);
+  const ownMs = entry.timeoutMs ?? Number.POSITIVE_INFINITY;
+  if (isUnary(entry))
+    return startDeadline(Math.min(timeoutMs ?? entry.timeoutMs ?? defaultMs, ownMs, maxMs), signal);
+  return startDeadline(Math.min(timeoutMs ?? streamMs, ownMs, streamMs), signal, draining);
 }
 
 function isUnary({ method }: MethodEntry): boolean {

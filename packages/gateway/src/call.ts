@@ -1,7 +1,8 @@
-import type { DescMethod } from "@bufbuild/protobuf";
+import type { DescField, DescMethod } from "@bufbuild/protobuf";
 import type { LoaderScope } from "./consolidation/loader.ts";
 import type { CallRecord } from "./observe/call-record.ts";
 import type { Principal } from "./policy/principal.ts";
+import type { Rights } from "./policy/rights.ts";
 import type { UpstreamClients } from "./upstream/clients.ts";
 
 /**
@@ -16,10 +17,19 @@ export interface Call {
   readonly requestId: string;
   /** Who calls. */
   readonly principal: Principal;
+  /** What the caller may do. */
+  readonly rights: Pick<Rights, "has" | "key">;
+  /** The public fields that the caller may not read: they are left out of the answer, and nothing is fetched for them. */
+  readonly hidden: ReadonlySet<DescField>;
   /** Aborts when the deadline passes, the caller leaves, or the call is over. */
   readonly signal: AbortSignal;
   /** Milliseconds until the deadline; negative once it has passed. */
   readonly remainingMs: () => number;
+  /**
+   * Rejects if the caller could not have made the call now: its credentials were revoked or have expired, or its roles
+   * may do other things. For what goes on longer than a moment.
+   */
+  readonly recheck: () => Promise<void>;
   /** The connections to the internal services. */
   readonly upstreams: UpstreamClients;
   /** What the loaders have fetched for this call. */

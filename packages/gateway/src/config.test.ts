@@ -38,9 +38,24 @@ describe("reads", () => {
       port: 8_080,
       adminPort: 9_464,
       tls: undefined,
-      auth: { issuer: "https://identity.acme.example", audience: "warehouse-api", jwksUrl: undefined },
-      rolesClaim: "roles",
-      access: { roles: { admin: ["*"] }, anonymous: [], authenticated: [] },
+      trustedProxies: [],
+      issuers: [
+        {
+          issuer: "https://identity.acme.example",
+          audience: "warehouse-api",
+          jwksUrl: undefined,
+          claims: { subject: "sub", roles: "roles" },
+        },
+      ],
+      claims: { subject: "sub", roles: "roles" },
+      files: { access, apiKeys: undefined, gatewayToken: undefined },
+      rateLimits: {
+        authenticated: [{ calls: 6_000, windowSeconds: 60 }],
+        anonymous: [{ calls: 600, windowSeconds: 60 }],
+      },
+      redisUrl: undefined,
+      answerCacheBytes: 67_108_864,
+      errorDomain: "portico",
       upstreams: { warehouse: [new URL("http://127.0.0.1:9201")] },
       corsOrigins: [],
       limits: { maxRequestBytes: 262_144, maxResponseBytes: 4_194_304 },
@@ -59,6 +74,16 @@ describe("reads", () => {
       TLS_KEY_FILE: tls.key,
       AUTH_JWKS_URL: "https://identity.acme.example/keys",
       AUTH_ROLES_CLAIM: "groups",
+      AUTH_SUBJECT_CLAIM: "client_id",
+      AUTH_TENANT_CLAIM: "org.id",
+      TRUSTED_PROXIES: "10.0.0.0/8, 192.168.0.1, fd00::/8",
+      GATEWAY_TOKEN_FILE: file("token", "a.b.c\n"),
+      API_KEYS_FILE: file("keys.json", '{ "keys": [] }'),
+      RATE_LIMIT_AUTHENTICATED: "50/1s, 10000/1d",
+      RATE_LIMIT_ANONYMOUS: "off",
+      REDIS_URL: "rediss://gateway:secret@redis.acme.example:6380",
+      ANSWER_CACHE_BYTES: "0",
+      ERROR_DOMAIN: "api.acme.example",
       CORS_ORIGINS: "https://app.acme.example, http://localhost:3000",
       MAX_REQUEST_BYTES: "1",
       MAX_RESPONSE_BYTES: "67108864",
@@ -74,8 +99,24 @@ describe("reads", () => {
       port: 0,
       adminPort: 65_535,
       tls: { cert: readFileSync(tls.cert, "utf8"), key: readFileSync(tls.key, "utf8") },
-      auth: { jwksUrl: "https://identity.acme.example/keys" },
-      rolesClaim: "groups",
+      issuers: [
+        {
+          jwksUrl: "https://identity.acme.example/keys",
+          claims: { subject: "client_id", roles: "groups", tenant: "org.id" },
+        },
+      ],
+      trustedProxies: ["10.0.0.0/8", "192.168.0.1", "fd00::/8"],
+      files: { apiKeys: join(folder, "keys.json"), gatewayToken: join(folder, "token") },
+      rateLimits: {
+        authenticated: [
+          { calls: 50, windowSeconds: 1 },
+          { calls: 10_000, windowSeconds: 86_400 },
+        ],
+        anonymous: [],
+      },
+      redisUrl: "rediss://gateway:secret@redis.acme.example:6380",
+      answerCacheBytes: 0,
+      errorDomain: "api.acme.example",
       corsOrigins: ["https://app.acme.example", "http://localhost:3000"],
       limits: { maxRequestBytes: 1, maxResponseBytes: 67_108_864 },
       deadlines: { defaultMs: 1, maxMs: 2, streamMs: 3 },
@@ -85,7 +126,7 @@ describe("reads", () => {
   });
 
   test("demo mode, which has no identity provider", () => {
-    expect(load({}, demo)).toMatchObject({ mode: "demo", auth: undefined });
+    expect(load({}, demo)).toMatchObject({ mode: "demo", issuers: [] });
     expect(load({ HOST: "localhost" }, demo).host).toBe("localhost");
     expect(load({ HOST: "::1" }, demo).host).toBe("::1");
   });
@@ -144,9 +185,34 @@ describe("a variable that is wrong is named, with what was given and what would 
     ["STREAM_TIMEOUT_MS", "never", "it must be a whole number from 1 to 86400000, or nothing for 600000"],
     ["DRAIN_DELAY_MS", "60001", "it must be a whole number from 0 to 60000, or nothing for 0"],
     ["DRAIN_TIMEOUT_MS", "10s", "it must be a whole number from 0 to 600000, or nothing for 10000"],
+    [
+      "TRUSTED_PROXIES",
+      "10.0.0.0/33",
+      "it must be addresses or networks such as 10.0.0.0/8, joined by commas",
+    ],
+    [
+      "TRUSTED_PROXIES",
+      "proxy.acme",
+      "it must be addresses or networks such as 10.0.0.0/8, joined by commas",
+    ],
+    [
+      "RATE_LIMIT_ANONYMOUS",
+      "many",
+      'it must be calls in a time, such as 600/1m or "50/1s, 10000/1d", or off; nothing for 600/1m',
+    ],
+    ["ANSWER_CACHE_BYTES", "64M", "it must be a whole number from 0 to 17179869184, or nothing for 67108864"],
+    ["ERROR_DOMAIN", "API!", "it must be a name such as api.example.com"],
     ["LOG_LEVEL", "loud", "it must be debug, info, warn, error or silent"],
   ])("%s=%s", (name, value, wanted) => {
     expect(problemsOf({ [name]: value })).toEqual([`${name} is "${value}": ${wanted}`]);
+  });
+
+  test("but no password that is part of it", () => {
+    expect(problemsOf({ REDIS_URL: "http://:se/cret@redis:6379" })).toEqual([
+      expect.stringMatching(
+        /^REDIS_URL is not shown: it must be a URL such as redis:\/\/host:6379 or rediss:/,
+      ),
+    ]);
   });
 
   test.each([
@@ -168,7 +234,10 @@ describe("a variable that is wrong is named, with what was given and what would 
 
 describe("a variable that is missing", () => {
   test.each([
-    ["AUTH_ISSUER", "write the URL of your identity provider, as in the iss of its tokens"],
+    [
+      "AUTH_ISSUER",
+      "write the URL of your identity provider, as in the iss of its tokens (or AUTH_FILE, for several)",
+    ],
     ["AUTH_AUDIENCE", "write what the aud of tokens for this API is"],
     ["ACCESS_FILE", 'write the path of a JSON file such as { "roles": { "admin": ["*"] } }'],
     [
@@ -215,6 +284,22 @@ describe("variables that contradict each other", () => {
     ]);
   });
 
+  test("authorities of clients without TLS", () => {
+    expect(problemsOf({ TLS_CLIENT_CA_FILE: tls.cert })).toEqual([
+      "TLS_CLIENT_CA_FILE needs TLS: set TLS_CERT_FILE and TLS_KEY_FILE too",
+    ]);
+  });
+
+  test("several issuers, and one besides", () => {
+    const AUTH_FILE = file(
+      "issuers.json",
+      '{ "issuers": [{ "issuer": "https://a.example", "audience": "api" }] }',
+    );
+    expect(problemsOf({ AUTH_FILE, AUTH_TENANT_CLAIM: "org" })).toEqual([
+      "AUTH_FILE lists the issuers: move AUTH_ISSUER, AUTH_AUDIENCE, AUTH_TENANT_CLAIM into it, or leave AUTH_FILE out",
+    ]);
+  });
+
   test("a default time-out over the most", () => {
     expect(problemsOf({ DEFAULT_TIMEOUT_MS: "30001" })).toEqual([
       "DEFAULT_TIMEOUT_MS is 30001: it must not be more than MAX_TIMEOUT_MS, 30000",
@@ -236,10 +321,68 @@ describe("files", () => {
     ]);
   });
 
+  test("several issuers, each with claims of its own", () => {
+    const issuers = [
+      {
+        issuer: "https://a.example",
+        audience: "api",
+        claims: { roles: "realm_access.roles", tenant: "org" },
+      },
+      { issuer: "https://b.example", audience: ["api", "web"], jwksUrl: "https://b.example/keys" },
+    ];
+    const AUTH_FILE = file("auth.json", JSON.stringify({ issuers }));
+    const { issuers: read } = load({ AUTH_FILE, AUTH_ISSUER: undefined, AUTH_AUDIENCE: undefined });
+    expect(read).toEqual([
+      {
+        issuer: "https://a.example",
+        audience: "api",
+        jwksUrl: undefined,
+        claims: { subject: "sub", roles: "realm_access.roles", tenant: "org" },
+      },
+      {
+        issuer: "https://b.example",
+        audience: ["api", "web"],
+        jwksUrl: "https://b.example/keys",
+        claims: { subject: "sub", roles: "roles" },
+      },
+    ]);
+  });
+
+  test.each([
+    ["no JSON", "{", /^AUTH_FILE \(.*\) is not JSON: /],
+    ["no issuers", '{ "issuers": [] }', /^AUTH_FILE \(.*\): issuers: /],
+    ["no audience", '{ "issuers": [{ "issuer": "https://a.example" }] }', /issuers\[0\]\.audience: /],
+    [
+      "one twice",
+      '{ "issuers": [{ "issuer": "https://a.example", "audience": "a" }, { "issuer": "https://a.example", "audience": "b" }] }',
+      /the issuer https:\/\/a\.example is there twice$/,
+    ],
+  ])("issuers that cannot be: %s", (_, text, problem) => {
+    const given = {
+      AUTH_FILE: file("bad-auth.json", text),
+      AUTH_ISSUER: undefined,
+      AUTH_AUDIENCE: undefined,
+    };
+    expect(problemsOf(given)).toEqual([expect.stringMatching(problem)]);
+  });
+
+  test.each(["", "two words", "tö"])("a token of the gateway that is none: %j", (text) => {
+    expect(problemsOf({ GATEWAY_TOKEN_FILE: file("bad-token", text) })).toEqual([
+      expect.stringMatching(/^GATEWAY_TOKEN_FILE \(.*\): must be one token/),
+    ]);
+  });
+
+  test("authorities of clients that are none", () => {
+    const both = { TLS_CERT_FILE: tls.cert, TLS_KEY_FILE: tls.key };
+    expect(problemsOf({ ...both, TLS_CLIENT_CA_FILE: access })).toEqual([
+      expect.stringMatching(/^TLS_CLIENT_CA_FILE must be the certificates of one or more CAs in PEM/),
+    ]);
+  });
+
   test("an access file with a mistake in it", () => {
     const path = file("bad-access.json", '{ "roles": { "admin": ["ALL"] } }');
     expect(problemsOf({ ACCESS_FILE: path })).toEqual([
-      `ACCESS_FILE (${path}): roles.admin.0: must be like orders.read, orders.* or *`,
+      `ACCESS_FILE (${path}): roles.admin[0]: must be like orders.read, orders.* or *`,
     ]);
   });
 });

@@ -1,9 +1,7 @@
-import { readFileSync } from "node:fs";
-import { resolve } from "node:path";
-import { createSecureContext } from "node:tls";
-import * as z from "zod";
+import { type Files, readFiles } from "./config-files.ts";
+import { describeIssue, type Given, schema, type Variables } from "./config-variables.ts";
 import { StartError } from "./errors.ts";
-import { type Access, parseAccess } from "./policy/access.ts";
+import type { CommonLimits } from "./policy/limits/meter.ts";
 
 /** The settings of a gateway, read once and never changed. Times are in milliseconds, sizes in bytes. */
 export interface Config {
@@ -12,14 +10,29 @@ export interface Config {
   readonly host: string;
   readonly port: number;
   readonly adminPort: number;
-  /** PEM; absent for cleartext. */
-  readonly tls: { readonly cert: string; readonly key: string } | undefined;
-  /** Absent in demo mode. */
-  readonly auth:
-    | { readonly issuer: string; readonly audience: string; readonly jwksUrl: string | undefined }
+  /** PEM; absent for cleartext. With `clientCa`, callers may present certificates that it signed. */
+  readonly tls:
+    | { readonly cert: string; readonly key: string; readonly clientCa: string | undefined }
     | undefined;
-  readonly rolesClaim: string;
-  readonly access: Access;
+  /** The addresses and networks (CIDR) whose `x-forwarded-for` is believed. */
+  readonly trustedProxies: readonly string[];
+  /** Whose tokens are accepted. None in demo mode. */
+  readonly issuers: readonly IssuerConfig[];
+  /** Where the facts about a caller stand in the demo's tokens. */
+  readonly claims: ClaimNames;
+  /** Files that are read again whenever they change, by their paths. */
+  readonly files: {
+    readonly access: string;
+    readonly apiKeys: string | undefined;
+    readonly gatewayToken: string | undefined;
+  };
+  readonly rateLimits: CommonLimits;
+  /** Shares limits among all replicas. Absent, each counts by itself. */
+  readonly redisUrl: string | undefined;
+  /** How much memory kept answers may take; 0 for none. */
+  readonly answerCacheBytes: number;
+  /** Whose catalogue the reasons of errors are from. */
+  readonly errorDomain: string;
   /** The addresses of each upstream, by its name. */
   readonly upstreams: Readonly<Record<string, readonly URL[]>>;
   readonly corsOrigins: readonly string[];
@@ -27,6 +40,26 @@ export interface Config {
   readonly deadlines: { readonly defaultMs: number; readonly maxMs: number; readonly streamMs: number };
   readonly drain: { readonly delayMs: number; readonly timeoutMs: number };
   readonly logLevel: string;
+}
+
+/** One issuer of tokens. */
+export interface IssuerConfig {
+  /** The exact `iss` of its tokens. */
+  readonly issuer: string;
+  /** What `aud` must be or contain: one of these. */
+  readonly audience: string | readonly string[];
+  /** Where its keys are. Absent, its discovery document says. */
+  readonly jwksUrl: string | undefined;
+  readonly claims: ClaimNames;
+  /** The roles that its tokens may give. Absent, all of them. */
+  readonly roles?: readonly string[];
+}
+
+/** The claims that say who a caller is: a name, or a path with dots such as `realm_access.roles`. */
+export interface ClaimNames {
+  readonly subject: string;
+  readonly roles: string;
+  readonly tenant?: string;
 }
 
 /**
@@ -52,70 +85,12 @@ export function loadConfig(
     Object.fromEntries(Object.entries(given).filter(([name]) => !wrong.has(name))),
   );
   const { addresses, problems: upstreamProblems } = readUpstreams(given, upstreams);
-  const problems = [...issues.map((issue) => describe(issue, given)), ...upstreamProblems];
+  const problems = [...issues.map((issue) => describeIssue(issue, given)), ...upstreamProblems];
   const files = readFiles(variables, problems);
   problems.push(...contradictions(variables, given, wrong));
-  if (problems.length > 0 || files === undefined) throw new StartError(problems);
-  return toConfig(variables, addresses, files);
-}
-
-const wholeNumber = (low: number, high: number, fallback: number) =>
-  z
-    .string()
-    .regex(/^\d+$/)
-    .transform(Number)
-    .pipe(z.number().min(low).max(high))
-    .prefault(String(fallback))
-    .describe(`a whole number from ${low} to ${high}, or nothing for ${fallback}`);
-const file = z.string().optional().describe("the path of a readable file");
-const url = z
-  .url({ protocol: /^https?$/ })
-  .optional()
-  .describe("a URL that begins with https:// or http://");
-
-/** Every variable but those of the upstreams; the description says what would do. */
-const schema = z.object({
-  PORTICO_MODE: z.enum(["production", "demo"]).default("production").describe("production or demo"),
-  HOST: z.string().default("127.0.0.1"),
-  PORT: wholeNumber(0, 65_535, 8_080),
-  ADMIN_PORT: wholeNumber(0, 65_535, 9_464),
-  TLS_CERT_FILE: file,
-  TLS_KEY_FILE: file,
-  AUTH_ISSUER: url,
-  AUTH_AUDIENCE: z.string().optional(),
-  AUTH_JWKS_URL: url,
-  AUTH_ROLES_CLAIM: z.string().default("roles"),
-  ACCESS_FILE: file,
-  CORS_ORIGINS: z
-    .string()
-    .transform((list) => (list === "" ? [] : list.split(",").map((origin) => origin.trim())))
-    .refine((origins) => origins.every(isOrigin))
-    .prefault("")
-    .describe("origins such as https://app.example.com, joined by commas, without a path"),
-  MAX_REQUEST_BYTES: wholeNumber(1, 4 * 2 ** 20, 256 * 2 ** 10),
-  MAX_RESPONSE_BYTES: wholeNumber(1, 64 * 2 ** 20, 4 * 2 ** 20),
-  DEFAULT_TIMEOUT_MS: wholeNumber(1, 3_600_000, 10_000),
-  MAX_TIMEOUT_MS: wholeNumber(1, 3_600_000, 30_000),
-  STREAM_TIMEOUT_MS: wholeNumber(1, 86_400_000, 600_000),
-  DRAIN_DELAY_MS: wholeNumber(0, 60_000, 0),
-  DRAIN_TIMEOUT_MS: wholeNumber(0, 600_000, 10_000),
-  LOG_LEVEL: z
-    .enum(["debug", "info", "warn", "error", "silent"])
-    .default("info")
-    .describe("debug, info, warn, error or silent"),
-});
-type Variables = z.infer<typeof schema>;
-/** The variables that are set. */
-type Given = Readonly<Record<string, string | undefined>>;
-
-function describe(issue: z.core.$ZodIssue, given: Given): string {
-  const name = String(issue.path[0]);
-  const wanted = schema.shape[name as keyof Variables].description ?? issue.message;
-  return `${name} is "${String(given[name])}": it must be ${wanted}`;
-}
-
-function isOrigin(text: string): boolean {
-  return URL.canParse(text) && new URL(text).origin === text;
+  const { ACCESS_FILE: access } = variables;
+  if (problems.length > 0 || access === undefined) throw new StartError(problems);
+  return toConfig(variables, addresses, files, access);
 }
 
 /** What each variable allows by itself, but not together with the others. */
@@ -123,6 +98,8 @@ function contradictions(variables: Variables, given: Given, wrong: ReadonlySet<s
   const problems = wrong.has("PORTICO_MODE") ? [] : identityProblems(variables, given);
   if ((variables.TLS_CERT_FILE === undefined) !== (variables.TLS_KEY_FILE === undefined))
     problems.push("TLS_CERT_FILE and TLS_KEY_FILE go together: set both for TLS, or none for cleartext");
+  if (variables.TLS_CLIENT_CA_FILE !== undefined && variables.TLS_CERT_FILE === undefined)
+    problems.push("TLS_CLIENT_CA_FILE needs TLS: set TLS_CERT_FILE and TLS_KEY_FILE too");
   if (variables.ACCESS_FILE === undefined)
     problems.push(
       'ACCESS_FILE is not set: write the path of a JSON file such as { "roles": { "admin": ["*"] } }',
@@ -136,11 +113,14 @@ function contradictions(variables: Variables, given: Given, wrong: ReadonlySet<s
   return problems;
 }
 
+const identityVariables = ["AUTH_ISSUER", "AUTH_AUDIENCE", "AUTH_JWKS_URL"];
+const claimVariables = ["AUTH_ROLES_CLAIM", "AUTH_SUBJECT_CLAIM", "AUTH_TENANT_CLAIM"];
+
 /** Callers have their identity from a provider or from the demo, never from both. */
 function identityProblems(variables: Variables, given: Given): string[] {
   const problems: string[] = [];
   if (variables.PORTICO_MODE === "demo") {
-    const identity = ["AUTH_ISSUER", "AUTH_AUDIENCE", "AUTH_JWKS_URL"].filter((name) => name in given);
+    const identity = [...identityVariables, "AUTH_FILE"].filter((name) => name in given);
     if (identity.length > 0)
       problems.push(
         `PORTICO_MODE is "demo", which has an identity of its own: remove ${identity.join(", ")}`,
@@ -151,56 +131,19 @@ function identityProblems(variables: Variables, given: Given): string[] {
       );
     if (given["NODE_ENV"] === "production")
       problems.push('PORTICO_MODE is "demo" although NODE_ENV is "production": remove one');
+  } else if ("AUTH_FILE" in given) {
+    const single = [...identityVariables, ...claimVariables].filter((name) => name in given);
+    if (single.length > 0)
+      problems.push(`AUTH_FILE lists the issuers: move ${single.join(", ")} into it, or leave AUTH_FILE out`);
   } else {
     if (!("AUTH_ISSUER" in given))
       problems.push(
-        "AUTH_ISSUER is not set: write the URL of your identity provider, as in the iss of its tokens",
+        "AUTH_ISSUER is not set: write the URL of your identity provider, as in the iss of its tokens (or AUTH_FILE, for several)",
       );
     if (!("AUTH_AUDIENCE" in given))
       problems.push("AUTH_AUDIENCE is not set: write what the aud of tokens for this API is");
   }
   return problems;
-}
-
-interface Files {
-  readonly access: Access;
-  readonly tls: Config["tls"];
-}
-
-/** Reads the files that variables name; what cannot be read is added to the problems. */
-function readFiles(variables: Variables, problems: string[]): Files | undefined {
-  const read = (name: "ACCESS_FILE" | "TLS_CERT_FILE" | "TLS_KEY_FILE"): string | undefined => {
-    const path = variables[name];
-    try {
-      return path === undefined ? undefined : readFileSync(resolve(path), "utf8");
-    } catch (error) {
-      problems.push(
-        `${name} is "${path}", which cannot be read: ${error instanceof Error ? error.message : String(error)}`,
-      );
-      return undefined;
-    }
-  };
-  const [accessText, cert, key] = [read("ACCESS_FILE"), read("TLS_CERT_FILE"), read("TLS_KEY_FILE")];
-  if (cert !== undefined && key !== undefined) problems.push(...tlsProblems(cert, key));
-  if (accessText === undefined) return undefined;
-  try {
-    const tls = cert === undefined || key === undefined ? undefined : { cert, key };
-    return { access: parseAccess(accessText, `ACCESS_FILE (${variables.ACCESS_FILE})`), tls };
-  } catch (error) {
-    if (!(error instanceof StartError)) throw error;
-    problems.push(...error.problems);
-    return undefined;
-  }
-}
-
-function tlsProblems(cert: string, key: string): string[] {
-  try {
-    createSecureContext({ cert, key });
-    return [];
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    return [`TLS_CERT_FILE and TLS_KEY_FILE must be a certificate and its key in PEM: ${reason}`];
-  }
 }
 
 /** Reads `UPSTREAM_<NAME>` for each upstream, and finds variables of this form that belong to none. */
@@ -233,17 +176,33 @@ function parseAddress(text: string): URL | undefined {
   return new URL(address);
 }
 
-function toConfig(variables: Variables, upstreams: Config["upstreams"], { access, tls }: Files): Config {
-  const { AUTH_ISSUER: issuer, AUTH_AUDIENCE: audience, AUTH_JWKS_URL: jwksUrl } = variables;
+function toConfig(
+  variables: Variables,
+  upstreams: Config["upstreams"],
+  { issuers, tls }: Files,
+  access: string,
+): Config {
   return Object.freeze<Config>({
     mode: variables.PORTICO_MODE,
     host: variables.HOST,
     port: variables.PORT,
     adminPort: variables.ADMIN_PORT,
     tls,
-    auth: issuer === undefined || audience === undefined ? undefined : { issuer, audience, jwksUrl },
-    rolesClaim: variables.AUTH_ROLES_CLAIM,
-    access,
+    trustedProxies: variables.TRUSTED_PROXIES,
+    issuers: [...issuers, ...singleIssuer(variables)],
+    claims: claimNames(variables),
+    files: {
+      access,
+      apiKeys: variables.API_KEYS_FILE,
+      gatewayToken: variables.GATEWAY_TOKEN_FILE,
+    },
+    rateLimits: {
+      authenticated: variables.RATE_LIMIT_AUTHENTICATED,
+      anonymous: variables.RATE_LIMIT_ANONYMOUS,
+    },
+    redisUrl: variables.REDIS_URL,
+    answerCacheBytes: variables.ANSWER_CACHE_BYTES,
+    errorDomain: variables.ERROR_DOMAIN,
     upstreams,
     corsOrigins: variables.CORS_ORIGINS,
     limits: { maxRequestBytes: variables.MAX_REQUEST_BYTES, maxResponseBytes: variables.MAX_RESPONSE_BYTES },
@@ -255,4 +214,15 @@ function toConfig(variables: Variables, upstreams: Config["upstreams"], { access
     drain: { delayMs: variables.DRAIN_DELAY_MS, timeoutMs: variables.DRAIN_TIMEOUT_MS },
     logLevel: variables.LOG_LEVEL,
   });
+}
+
+function singleIssuer(variables: Variables): IssuerConfig[] {
+  const { AUTH_ISSUER: issuer, AUTH_AUDIENCE: audience, AUTH_JWKS_URL: jwksUrl } = variables;
+  if (issuer === undefined || audience === undefined) return [];
+  return [{ issuer, audience, jwksUrl, claims: claimNames(variables) }];
+}
+
+function claimNames(variables: Variables): ClaimNames {
+  const { AUTH_SUBJECT_CLAIM: subject, AUTH_ROLES_CLAIM: roles, AUTH_TENANT_CLAIM: tenant } = variables;
+  return { subject, roles, ...(tenant !== undefined && { tenant }) };
 }

@@ -21,7 +21,7 @@ describe("startDeadline", () => {
   test.each([0, 1])("ends with signal %i of those that it was made from, and stops its clock", (index) => {
     const controllers = [new AbortController(), new AbortController()];
     const { signal } = startDeadline(100, ...controllers.map(({ signal }) => signal));
-    const reason = new PublicError(Code.Unavailable, "over");
+    const reason = new PublicError("RESTARTING", "over");
     controllers[index]?.abort(reason);
     expect(signal.reason).toBe(reason);
     expect(vi.getTimerCount()).toBe(0);

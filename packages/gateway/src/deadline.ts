@@ -54,5 +54,5 @@ function isDeadline(reason: unknown): boolean {
 }
 
 function deadlineExceeded(): PublicError {
-  return new PublicError(Code.DeadlineExceeded, "The call took longer than it may.");
+  return new PublicError("DEADLINE_EXCEEDED");
 }

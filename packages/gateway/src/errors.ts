@@ -1,11 +1,34 @@
-import { Code, ConnectError } from "@connectrpc/connect";
+import { create } from "@bufbuild/protobuf";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import { ConnectError } from "@connectrpc/connect";
+import {
+  BadRequestSchema,
+  ErrorInfoSchema,
+  RequestInfoSchema,
+  RetryInfoSchema,
+} from "./gen/google/rpc/error_details_pb.ts";
+import { type Reason, reasons } from "./reasons.ts";
+
+/** What is wrong with one field of a request. */
+export interface FieldViolation {
+  /** The path of the field, as in the proto: `line_items[2].product`. Empty for the request as a whole. */
+  readonly field: string;
+  /** What is wrong, and what would do: `must not be negative, got -1`. */
+  readonly description: string;
+}
 
 /** What a {@link PublicError} may carry besides its words. */
 export interface PublicErrorOptions {
   /** The full story, for the log alone. */
-  cause?: unknown;
-  /** Response headers, such as `retry-after`. */
-  headers?: Record<string, string>;
+  readonly cause?: unknown;
+  /** Response headers, such as `www-authenticate`. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** What is wrong with each field: sent as `google.rpc.BadRequest`. */
+  readonly violations?: readonly FieldViolation[];
+  /** Facts for programs, sent in `google.rpc.ErrorInfo`. Everyone can read them. */
+  readonly metadata?: Readonly<Record<string, string>>;
+  /** When to call again, in milliseconds: sent as `retry-after`, in whole seconds, and `google.rpc.RetryInfo`. */
+  readonly retryAfterMs?: number;
 }
 
 /**
@@ -15,13 +38,21 @@ export interface PublicErrorOptions {
  * another `ConnectError` included, reaches the caller as a bare `internal`, because its words may come from an
  * upstream, a database or a stack trace.
  *
- * @example throw new PublicError(Code.InvalidArgument, "page_size: must not be negative, got -1");
+ * @param reason from the catalogue; it decides the code
+ * @param message in place of the catalogue's own words
+ * @example throw new PublicError("NOT_FOUND", "id: there is no user with this id");
  */
 export class PublicError extends ConnectError {
+  readonly reason: Reason;
+  readonly options: PublicErrorOptions;
   readonly #chosenByGateway = true;
 
-  constructor(code: Code, message: string, options: PublicErrorOptions = {}) {
-    super(publicText(message), code, options.headers, undefined, options.cause);
+  constructor(reason: Reason, message: string = reasons[reason].message, options: PublicErrorOptions = {}) {
+    const { headers, retryAfterMs, cause } = options;
+    const retry = retryAfterMs === undefined ? {} : { "retry-after": seconds(retryAfterMs) };
+    super(publicText(message), reasons[reason].code, { ...headers, ...retry }, undefined, cause);
+    this.reason = reason;
+    this.options = options;
   }
 
   /** Only what this constructor made counts: `ConnectError` itself accepts anything of the same shape. */
@@ -30,12 +61,70 @@ export class PublicError extends ConnectError {
   }
 }
 
-/** The words for whatever is nobody's business outside. */
-export const internalWords = "The request failed inside the API.";
+/**
+ * The error for a request that breaks rules. Its message is about the first field; details name them all.
+ *
+ * @example throw invalid({ field: "page_size", description: "must not be negative, got -1" });
+ */
+export function invalid(...violations: readonly [FieldViolation, ...FieldViolation[]]): PublicError {
+  const [{ field, description }] = violations;
+  return new PublicError("INVALID_FIELDS", field === "" ? description : `${field}: ${description}`, {
+    violations,
+  });
+}
 
 /** The error for what the caller can neither know nor mend; the cause is for the log. */
 export function internalError(cause: unknown): PublicError {
-  return new PublicError(Code.Internal, internalWords, { cause });
+  return new PublicError("INTERNAL", undefined, { cause });
+}
+
+/** What tells one error from all others of its kind. */
+export interface ErrorContext {
+  readonly requestId: string;
+  /** Whose catalogue the reason is from: `google.rpc.ErrorInfo.domain`. */
+  readonly domain: string;
+}
+
+/**
+ * The details that an error is sent with (AIP-193): its reason, the request's id and, where there are any, the fields
+ * that are wrong and when to call again. A list of what is sent: nothing else can be.
+ */
+export function errorDetails(
+  reason: Reason,
+  { requestId, domain }: ErrorContext,
+  { metadata = {}, violations = [], retryAfterMs }: PublicErrorOptions = {},
+): ConnectError["details"] {
+  return [
+    { desc: ErrorInfoSchema, value: create(ErrorInfoSchema, { reason, domain, metadata: { ...metadata } }) },
+    { desc: RequestInfoSchema, value: create(RequestInfoSchema, { requestId }) },
+    ...(violations.length === 0
+      ? []
+      : [{ desc: BadRequestSchema, value: create(BadRequestSchema, badRequest(violations)) }]),
+    ...(retryAfterMs === undefined
+      ? []
+      : [
+          {
+            desc: RetryInfoSchema,
+            value: create(RetryInfoSchema, { retryDelay: durationFromMs(retryAfterMs) }),
+          },
+        ]),
+  ];
+}
+
+/** A request can break a rule in each of ten thousand items; so many details fit no header. */
+const maxViolations = 20;
+
+function badRequest(violations: readonly FieldViolation[]) {
+  return {
+    fieldViolations: violations.slice(0, maxViolations).map(({ field, description }) => ({
+      field: field.slice(0, 200).toWellFormed(),
+      description: description.slice(0, 200).toWellFormed(),
+    })),
+  };
+}
+
+function seconds(milliseconds: number): string {
+  return String(Math.max(1, Math.ceil(milliseconds / 1_000)));
 }
 
 /**
@@ -59,17 +148,31 @@ export function present<T>(value: T | undefined, name: string): T {
 }
 
 /**
- * Gives the errors of a call the words that fit its place. Codes that are not named keep theirs, headers stay.
+ * Gives the errors of a call the words that fit its place, by their reasons. Others keep theirs. Words about a field of
+ * the request are written as a {@link FieldViolation}, which is sent along as such.
  *
- * @example await reword(users.getUser({ id }, call), { [Code.NotFound]: `There is no user with the id "${id}".` });
+ * @example
+ * await reword(users.createUser({ email }, call), {
+ *   ALREADY_EXISTS: { field: "email", description: "there is a user with this email already" },
+ * });
  */
-export async function reword<T>(call: Promise<T>, words: Partial<Record<Code, string>>): Promise<T> {
+export async function reword<T>(
+  call: Promise<T>,
+  words: Partial<Record<Reason, string | FieldViolation>>,
+): Promise<T> {
   try {
     return await call;
   } catch (error) {
-    const message = error instanceof PublicError ? words[error.code] : undefined;
-    if (message === undefined || !(error instanceof PublicError)) throw error;
-    throw new PublicError(error.code, message, { cause: error, headers: Object.fromEntries(error.metadata) });
+    const better = error instanceof PublicError ? words[error.reason] : undefined;
+    if (better === undefined || !(error instanceof PublicError)) throw error;
+    const options = { ...error.options, cause: error };
+    if (typeof better === "string") throw new PublicError(error.reason, better, options);
+    // Now that the field is known, it is one of the request's own faults.
+    const reason = error.reason === "REQUEST_REJECTED" ? "INVALID_FIELDS" : error.reason;
+    throw new PublicError(reason, `${better.field}: ${better.description}`, {
+      ...options,
+      violations: [better],
+    });
   }
 }
 

@@ -1,23 +1,33 @@
-import { Code, type Transport } from "@connectrpc/connect";
-import { type FastifyInstance, fastify } from "fastify";
+import type { Transport } from "@connectrpc/connect";
+import { fastify } from "fastify";
 import type { Logger } from "pino";
 import { createAdmit } from "./admit.ts";
+import { keepAnswers } from "./answers/answer-cache.ts";
+import { createCachedAnswers } from "./answers/cached-answers.ts";
 import type { Config } from "./config.ts";
 import { serveDemoToken } from "./edge/demo-token.ts";
 import { serveFallback } from "./edge/fallback.ts";
 import { type Readiness, serveHealth } from "./edge/health.ts";
 import { defaultListenerLimits } from "./edge/listener.ts";
+import { openPort, urlOf } from "./edge/ports.ts";
 import { serveProtocols } from "./edge/protocols.ts";
 import { createServer } from "./edge/server.ts";
 import { PublicError, StartError } from "./errors.ts";
 import { createInvoke } from "./invoke.ts";
-import { createGrants } from "./policy/access.ts";
-import { createAuthenticate, createIssuerKeys } from "./policy/authenticate.ts";
-import { createAuthorize } from "./policy/authorize.ts";
-import { createDemoIdentity, type DemoIdentity } from "./policy/demo-identity.ts";
-import { createMethodTable } from "./policy/method-table.ts";
+import { createAudit } from "./observe/audit.ts";
+import { describeError } from "./observe/describe-error.ts";
+import { createDemoIdentity } from "./policy/identity/demo-identity.ts";
+import { createIdentity } from "./policy/identity/identity.ts";
+import { createMeter, meterProblems } from "./policy/limits/meter.ts";
+import { createRateLimit } from "./policy/limits/rate-limit.ts";
+import { createLiveAccess } from "./policy/live-access.ts";
+import { createMethodTable, permissionsIn } from "./policy/method-table.ts";
+import { createPermit } from "./policy/permit.ts";
+import { createValidate } from "./policy/validation/validate.ts";
+import { createRedis } from "./redis.ts";
 import type { PublicService } from "./service.ts";
 import { createUpstreamClients } from "./upstream/clients.ts";
+import { watchGatewayToken } from "./upstream/gateway-token.ts";
 import type { AnyUpstream } from "./upstream/upstream.ts";
 
 /** What a gateway is made of. */
@@ -60,89 +70,94 @@ export async function createGateway({
   config,
   services,
   upstreams,
-  log,
+  log: givenLog,
   transports = {},
 }: GatewayOptions): Promise<Gateway> {
+  // Whoever logs an error, no secret in its words is logged.
+  const log = givenLog.child({}, { serializers: { err: describeError } });
+
   // What can be called, by whom, and what answers it: decided now, looked up per call.
   const methods = createMethodTable(services);
+  const validate = createValidate([...methods.keys()].map(({ input }) => input));
+  refuse(meterProblems(methods.values(), config.rateLimits));
+  const access = createLiveAccess(config.files.access, permissionsIn(methods), log);
+  const gatewayToken = watchGatewayToken(config.files.gatewayToken, log);
   const clients = createUpstreamClients(upstreams, {
     addresses: config.upstreams,
     transports,
     maxResponseBytes: config.limits.maxResponseBytes,
+    token: gatewayToken?.current,
   });
+  const audit = createAudit(log);
 
-  // Before the body is read: who calls, and may they?
+  // Before the body is read: who calls, how often, and may they?
   const draining = new AbortController();
-  const demo = config.mode === "demo" ? await createDemoIdentity(config.rolesClaim) : undefined;
-  const authenticate = createAuthenticate(demo?.rules ?? issuerRules(config));
-  const authorize = createAuthorize(createGrants(config.access));
+  const demo = config.mode === "demo" ? await createDemoIdentity(config) : undefined;
+  const identity = createIdentity(config, access.current, demo, log);
+  const redis = config.redisUrl === undefined ? undefined : createRedis(config.redisUrl, log);
   const admit = createAdmit({
     methods,
-    authenticate,
-    authorize,
+    authenticate: identity.authenticate,
+    rightsOf: access.rightsOf,
+    meter: createMeter(createRateLimit({ redis }).consume, config.rateLimits),
+    audit,
     upstreams: clients,
     deadlines: config.deadlines,
     draining: draining.signal,
   });
 
-  // After it: validate, run the handler, put errors into words for the caller.
-  const invoke = createInvoke(methods);
+  // After it: validate, decide about the request, run the handler or give its kept answer, put errors into words.
+  const answers = keepAnswers(config.answerCacheBytes, log);
+  const invoke = createInvoke({
+    methods,
+    permit: createPermit(validate),
+    cached: createCachedAnswers(answers, config.deadlines.maxMs),
+    audit,
+  });
 
   // Around both: one port for every protocol.
   const readiness: Readiness = { ready: false };
   const { app, listener, recordOf } = await createServer({
     listener: { limits: defaultListenerLimits, ...(config.tls && { tls: config.tls }) },
     corsOrigins: config.corsOrigins,
+    trustedProxies: config.trustedProxies,
+    errorDomain: config.errorDomain,
     log,
   });
-  serveProtocols(app, { services, admit, invoke, limits: config.limits, recordOf });
+  const { limits, errorDomain } = config;
+  serveProtocols(app, { methods, admit, invoke, limits, errorDomain, recordOf });
   serveHealth(app, readiness);
-  serveFallback(app);
-  if (demo !== undefined) serveDemoToken(app, demo, Object.keys(config.access.roles));
+  serveFallback(app, errorDomain);
+  if (demo !== undefined) serveDemoToken(app, demo, Object.keys(access.current().roles));
 
   const admin = fastify({ forceCloseConnections: true });
-  serveHealth(admin, readiness, () => ({ inFlight: listener.inFlight(), upstreams: clients.states() }));
+  serveHealth(admin, readiness, () => ({
+    inFlight: listener.inFlight(),
+    upstreams: clients.states(),
+    answers: answers?.facts(),
+  }));
 
   return {
     listen: async () => {
-      await open(admin, "ADMIN_PORT", config.host, config.adminPort);
-      await open(app, "PORT", config.host, config.port);
+      await openPort(admin, "ADMIN_PORT", config.host, config.adminPort);
+      await openPort(app, "PORT", config.host, config.port);
+      void identity.warm();
       readiness.ready = true;
       return { url: urlOf(app, config), adminUrl: urlOf(admin, { host: config.host, tls: undefined }) };
     },
     drain: async () => {
       readiness.ready = false;
       await new Promise((resolve) => setTimeout(resolve, config.drain.delayMs));
-      draining.abort(new PublicError(Code.Unavailable, "The API is restarting. Connect again."));
+      draining.abort(new PublicError("RESTARTING"));
       const cutOff = await listener.drain(config.drain.timeoutMs);
       await Promise.all([app.close(), admin.close()]);
-      clients.close();
+      for (const end of [clients.close, access.stop, identity.stop, gatewayToken?.stop, redis?.close])
+        end?.();
       return cutOff;
     },
   };
 }
 
-function issuerRules({ auth, rolesClaim }: Config): DemoIdentity["rules"] {
-  if (auth === undefined) throw new Error("outside demo mode, a config without auth cannot be loaded");
-  const { issuer, audience, jwksUrl } = auth;
-  return { issuer, audience, rolesClaim, key: createIssuerKeys(issuer, jwksUrl) };
-}
-
-async function open(app: FastifyInstance, variable: string, host: string, port: number): Promise<void> {
-  try {
-    await app.listen({ host, port });
-  } catch (error) {
-    const taken = error instanceof Error && "code" in error && error.code === "EADDRINUSE";
-    const why = taken
-      ? `is taken: end what listens there, or set ${variable} to another`
-      : `cannot be had: ${error}`;
-    throw new StartError([`port ${port} ${why}`]);
-  }
-}
-
-function urlOf(app: FastifyInstance, { host, tls }: Pick<Config, "host" | "tls">): string {
-  const address = app.server.address();
-  const port = typeof address === "object" ? address?.port : undefined;
-  const name = host.includes(":") ? `[${host}]` : host;
-  return `${tls === undefined ? "http" : "https"}://${name}:${port}`;
+function refuse(problems: readonly string[]): void {
+  if (problems.length > 0) throw new StartError(problems);
 }

@@ -7,8 +7,23 @@ export { type BatchOptions, groupLoader, type Key, type Loader, loader } from ".
 export { type Page, type PagingOptions, paging } from "./consolidation/paging.ts";
 export { nested, type RelatedOptions, related, type Source } from "./consolidation/source.ts";
 export { type FieldPlan, type View, type ViewFields, view } from "./consolidation/view.ts";
-export { PublicError, type PublicErrorOptions, present, reword, StartError } from "./errors.ts";
+export {
+  type FieldViolation,
+  invalid,
+  PublicError,
+  type PublicErrorOptions,
+  present,
+  reword,
+  StartError,
+} from "./errors.ts";
 export { type Addresses, createGateway, type Gateway, type GatewayOptions } from "./gateway.ts";
 export type { Anonymous, Authenticated, Principal } from "./policy/principal.ts";
+export { type Reason, type ReasonEntry, reasons } from "./reasons.ts";
 export { type Handler, type Handlers, type PublicService, service } from "./service.ts";
-export { type AnyUpstream, type Upstream, type UpstreamOptions, upstream } from "./upstream/upstream.ts";
+export {
+  type AnyUpstream,
+  type IdentityFact,
+  type Upstream,
+  type UpstreamOptions,
+  upstream,
+} from "./upstream/upstream.ts";

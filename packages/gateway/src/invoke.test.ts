@@ -1,10 +1,15 @@
 import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
+import { pino } from "pino";
 import { describe, expect, test } from "vitest";
+import { createCachedAnswers } from "./answers/cached-answers.ts";
 import type { Call } from "./call.ts";
 import { PublicError } from "./errors.ts";
 import { createInvoke, type Invoke } from "./invoke.ts";
+import { createAudit } from "./observe/audit.ts";
 import { createMethodTable } from "./policy/method-table.ts";
+import { createPermit } from "./policy/permit.ts";
+import { createValidate } from "./policy/validation/validate.ts";
 import { type Handlers, service } from "./service.ts";
 import { drain, testCall, thrownBy } from "./testing/call.ts";
 import { internal, pub, pubLegacy } from "./testing/protos.ts";
@@ -12,7 +17,7 @@ import { internal, pub, pubLegacy } from "./testing/protos.ts";
 const methods = pub.WarehouseService.method;
 const crateRequest = create(pub.GetCrateRequestSchema, { code: "A-1" });
 const watchRequest = create(pub.WatchCratesRequestSchema, { aisle: "A" });
-const overdue = new PublicError(Code.DeadlineExceeded, "The call took longer than it may.");
+const overdue = new PublicError("DEADLINE_EXCEEDED");
 
 describe("unary", () => {
   test.each([
@@ -20,7 +25,7 @@ describe("unary", () => {
     ["an answer at once", () => ({ crate: { code: "A-1" } })],
   ])("gives what the handler answers: %s", async (_, getCrate) => {
     const call = testCall();
-    expect(await invokeOf({ getCrate }).unary(methods.getCrate, crateRequest, call)).toEqual({
+    expect(await invokeOf({ getCrate }).unary(methods.getCrate, crateRequest, call)).toMatchObject({
       crate: { code: "A-1" },
     });
     expect(call.record.outcome).toBe("ok");
@@ -75,7 +80,7 @@ describe("unary", () => {
       call,
     );
     controller.abort(overdue);
-    expect(await thrownBy(answer)).toBe(overdue);
+    expect(await thrownBy(answer)).toMatchObject({ reason: overdue.reason });
     expect(call.record.outcome).toBe(Code.DeadlineExceeded);
   });
 
@@ -86,7 +91,7 @@ describe("unary", () => {
       crateRequest,
       call,
     );
-    expect(await thrownBy(answer)).toBe(overdue);
+    expect(await thrownBy(answer)).toMatchObject({ reason: overdue.reason });
   });
 
   test("a handler that fails after the deadline disturbs nobody", async () => {
@@ -138,9 +143,12 @@ describe("what a handler throws", () => {
 
   test("a public error passes as it is, and its cause is noted", async () => {
     const cause = new Error("db row 5");
-    const error = new PublicError(Code.NotFound, "code: there is no such crate", { cause });
+    const error = new PublicError("NOT_FOUND", "code: there is no such crate", { cause });
     const { shown, call } = await failWith(error);
-    expect(shown).toBe(error);
+    expect(shown).toBeInstanceOf(PublicError);
+    expect(shown).toMatchObject({ reason: "NOT_FOUND", rawMessage: error.rawMessage });
+    // What is sent along names one call, and others may fail with the same error.
+    expect(shown).not.toBe(error);
     expect(call.record).toMatchObject({ outcome: Code.NotFound, error: cause });
   });
 
@@ -177,7 +185,7 @@ describe("stream", () => {
         yield { crate: { code: `${aisle}-2` } };
       },
     });
-    expect(await drain(invoke.stream(methods.watchCrates, watchRequest, call))).toEqual([
+    expect(await drain(invoke.stream(methods.watchCrates, watchRequest, call))).toMatchObject([
       { crate: { code: "A-1" } },
       { crate: { code: "A-2" } },
     ]);
@@ -193,6 +201,26 @@ describe("stream", () => {
     });
   });
 
+  test("ends before a message that its caller may not see any more", async () => {
+    let allowed = true;
+    const call = testCall({
+      recheck: async () => {
+        if (!allowed) throw new PublicError("RIGHTS_CHANGED");
+      },
+    });
+    const invoke = invokeOf({
+      async *watchCrates() {
+        yield { crate: { code: "A-1" } };
+        yield { crate: { code: "A-2" } };
+      },
+    });
+    const answers = invoke.stream(methods.watchCrates, watchRequest, call)[Symbol.asyncIterator]();
+    expect(await answers.next()).toMatchObject({ value: { crate: { code: "A-1" } } });
+    allowed = false;
+    expect(await thrownBy(answers.next())).toMatchObject({ reason: "RIGHTS_CHANGED" });
+    expect(call.record.outcome).toBe(Code.Unavailable);
+  });
+
   test("a reader that leaves ends the handler, and the call is canceled", async () => {
     const call = testCall();
     const returned = Promise.withResolvers<void>();
@@ -206,7 +234,7 @@ describe("stream", () => {
       },
     });
     for await (const answer of invoke.stream(methods.watchCrates, watchRequest, call)) {
-      expect(answer).toEqual({});
+      expect(answer).toEqual(create(pub.WatchCratesResponseSchema));
       break;
     }
     await returned.promise;
@@ -223,7 +251,7 @@ describe("stream", () => {
       },
     });
     const answers = invoke.stream(methods.watchCrates, watchRequest, call)[Symbol.asyncIterator]();
-    expect(await answers.next()).toEqual({ done: false, value: { crate: { code: "A-1" } } });
+    expect(await answers.next()).toMatchObject({ done: false, value: { crate: { code: "A-1" } } });
     expect(await thrownBy(answers.next())).toMatchObject({
       code: Code.Internal,
       rawMessage: "The request failed inside the API.",
@@ -245,7 +273,7 @@ describe("stream", () => {
     await answers.next();
     const second = answers.next();
     controller.abort(overdue);
-    expect(await thrownBy(second)).toBe(overdue);
+    expect(await thrownBy(second)).toMatchObject({ reason: overdue.reason });
     expect(call.record.outcome).toBe(Code.DeadlineExceeded);
   });
 
@@ -268,5 +296,11 @@ function invokeOf(handlers: Partial<Handlers<typeof pub.WarehouseService>>): Inv
   const nothing = () => ({});
   const all = { getStatus: nothing, getCrate: nothing, listCrates: nothing, storeCrates: nothing };
   const whole = service(pub.WarehouseService, { ...all, async *watchCrates() {}, ...handlers });
-  return createInvoke(createMethodTable([whole]));
+  const methods = createMethodTable([whole]);
+  return createInvoke({
+    methods,
+    permit: createPermit(createValidate([...methods.keys()].map(({ input }) => input))),
+    cached: createCachedAnswers(undefined, 1_000),
+    audit: createAudit(pino({ level: "silent" })),
+  });
 }

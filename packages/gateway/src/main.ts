@@ -1,22 +1,60 @@
 import { once } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
 import { destination, pino } from "pino";
+import { runCommand } from "./cli/command.ts";
 import { loadConfig } from "./config.ts";
 import { StartError } from "./errors.ts";
 import { createGateway, type Gateway } from "./gateway.ts";
+import { describeError } from "./observe/describe-error.ts";
 import { declaration } from "./upstream/upstream.ts";
 
 // The only file that touches the process.
 
+const args = process.argv.slice(2);
 try {
-  // Not above: what is wrong in a view or a service is said like everything else that keeps the gateway from starting.
-  const { services, upstreams } = await import("./app/app.ts");
+  // Paths count from where the person stands; pnpm runs scripts where their package is.
+  const standing = process.env["INIT_CWD"];
+  if (standing) process.chdir(standing);
+  if (args.length > 0) process.exitCode = await command();
+  else await serve();
+} catch (error) {
+  process.stderr.write(`${explain(error)}\n`);
+  process.exit(1);
+}
+
+/** Not imported above: what is wrong in a view or a service is said like everything else that keeps it from starting. */
+function app() {
+  return import("./app/app.ts");
+}
+
+async function command(): Promise<number> {
+  // Who reads the first lines alone is content with them.
+  process.stdout.on("error", () => process.exit());
+  return runCommand(args, {
+    env: process.env,
+    services: async () => (await app()).services,
+    now: Date.now,
+    out: (text) => process.stdout.write(text),
+    err: (text) => process.stderr.write(text),
+  });
+}
+
+async function serve(): Promise<void> {
+  const { services, upstreams } = await app();
   const config = loadConfig(
     process.env,
     upstreams.map((upstream) => upstream[declaration].name),
   );
   const output = destination({ dest: 1, sync: false });
-  const log = pino({ level: config.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime }, output);
+  const log = pino(
+    {
+      level: config.logLevel,
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      serializers: { err: describeError },
+    },
+    output,
+  );
   const gateway = await createGateway({ config, services, upstreams, log });
   stopOnSignals(gateway, config.drain.delayMs + config.drain.timeoutMs);
   const { url, adminUrl } = await gateway.listen();
@@ -47,9 +85,6 @@ try {
       void stop("uncaught exception", 1);
     });
   }
-} catch (error) {
-  process.stderr.write(`${explain(error)}\n`);
-  process.exit(1);
 }
 
 function explain(error: unknown): string {

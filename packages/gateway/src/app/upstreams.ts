@@ -5,6 +5,8 @@ import { upstream } from "../index.ts";
 
 // The internal services. Where each is comes from UPSTREAM_USERS, UPSTREAM_ORDERS and UPSTREAM_INVENTORY.
 
-export const users = upstream("users", UsersService, { timeoutMs: 2_000 });
-export const orders = upstream("orders", OrdersService, { timeoutMs: 2_000 });
-export const inventory = upstream("inventory", InventoryService, { timeoutMs: 2_000 });
+const options = { timeoutMs: 2_000, identity: ["kind", "issuer", "subject", "roles"] } as const;
+
+export const users = upstream("users", UsersService, options);
+export const orders = upstream("orders", OrdersService, options);
+export const inventory = upstream("inventory", InventoryService, options);

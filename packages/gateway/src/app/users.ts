@@ -1,6 +1,5 @@
-import { Code } from "@connectrpc/connect";
 import { ListUsersRequestSchema, UsersService } from "../gen/smpl/api/users/v1/api_users_service_pb.ts";
-import { PublicError, paging, present, reword, service } from "../index.ts";
+import { paging, present, reword, service } from "../index.ts";
 import { users } from "./upstreams.ts";
 import { userView } from "./views.ts";
 
@@ -8,18 +7,16 @@ const pageOf = paging(ListUsersRequestSchema, { defaultSize: 50, maxSize: 500 })
 
 export const usersService = service(UsersService, {
   async createUser({ email, displayName }, call) {
-    if (email.length > 254 || !/^[^\s@]+@[^\s@]+\.[^\s@]+$/.test(email))
-      throw new PublicError(Code.InvalidArgument, "email: is not an email address");
     const { user } = await reword(users.createUser({ email, displayName }, call), {
-      [Code.AlreadyExists]: "email: there is a user with this email already",
-      [Code.InvalidArgument]: "email: is not valid",
+      ALREADY_EXISTS: { field: "email", description: "there is a user with this email already" },
+      REQUEST_REJECTED: { field: "email", description: "is not valid" },
     });
     return { user: await userView.one(present(user, "user"), call) };
   },
 
   async getUser({ id }, call) {
     const { user } = await reword(users.getUser({ id }, call), {
-      [Code.NotFound]: "id: there is no user with this id",
+      NOT_FOUND: { field: "id", description: "there is no user with this id" },
     });
     return { user: await userView.one(present(user, "user"), call) };
   },

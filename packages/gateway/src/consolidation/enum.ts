@@ -1,6 +1,5 @@
 import type { DescEnum, EnumShape } from "@bufbuild/protobuf";
-import { Code } from "@connectrpc/connect";
-import { PublicError, StartError } from "../errors.ts";
+import { invalid, StartError } from "../errors.ts";
 
 /** What becomes of a number that the enum does not name, such as one that a newer service sends. */
 export interface EnumOptions {
@@ -37,7 +36,7 @@ export function enumByName<From extends DescEnum, To extends DescEnum>(
   return (value) => {
     const mapped = numbers.get(value);
     if (mapped === undefined && onUnknown === "fail")
-      throw new PublicError(Code.InvalidArgument, `${field}: ${value} is none of ${names(from)}`);
+      throw invalid({ field, description: `${value} is none of ${names(from)}` });
     // Numbers of `to`, as its type says.
     return (mapped ?? zero) as EnumShape<To>;
   };

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
-import { type DescMessage, type Message, type MessageShape, toBinary } from "@bufbuild/protobuf";
-import { Code } from "@connectrpc/connect";
-import { PublicError } from "../errors.ts";
+import type { DescMessage, Message, MessageShape } from "@bufbuild/protobuf";
+import { canonicalBytes } from "../canonical-bytes.ts";
+import { invalid } from "../errors.ts";
 
 /** A request with the fields of AIP-158. */
 type PagedRequest = Message & { pageSize: number; pageToken: string };
@@ -44,7 +44,8 @@ export function paging<D extends DescMessage>(
 ): (request: MessageShape<D> & PagedRequest) => Page {
   return (request) => {
     const { pageSize, pageToken } = request;
-    if (pageSize < 0) throw invalid(`page_size: must not be negative, got ${pageSize}`);
+    if (pageSize < 0)
+      throw invalid({ field: "page_size", description: `must not be negative, got ${pageSize}` });
     const listing = fingerprint(desc, request);
     return {
       pageSize: Math.min(pageSize || defaultSize, maxSize),
@@ -69,7 +70,10 @@ function unwrap(pageToken: string, listing: Buffer): string {
     bytes.toString("base64url") === pageToken &&
     checksum(token, listing).equals(bytes.subarray(0, checksumBytes));
   if (token.length > 0 && whole) return token.toString();
-  throw invalid("page_token: is not a next_page_token of this listing with these filters");
+  throw invalid({
+    field: "page_token",
+    description: "is not a next_page_token of this listing with these filters",
+  });
 }
 
 function checksum(token: Buffer, listing: Buffer): Buffer {
@@ -78,24 +82,7 @@ function checksum(token: Buffer, listing: Buffer): Buffer {
 
 /** What makes a listing the same: the type of the request, and all of its fields but those of paging. */
 function fingerprint<D extends DescMessage>(desc: D, request: MessageShape<D> & PagedRequest): Buffer {
-  const others: MessageShape<D> = { ...request, ...sortedMaps(desc, request), pageSize: 0, pageToken: "" };
-  const filters = toBinary(desc, others, { writeUnknownFields: false });
+  const others: Message & Partial<PagedRequest> = { ...request, pageSize: 0, pageToken: "" };
+  const filters = canonicalBytes(desc, others);
   return createHash("sha256").update(desc.typeName).update("\0").update(filters).digest();
-}
-
-/** Maps have no order, and some clients send them in another each time. */
-function sortedMaps(desc: DescMessage, request: Message): Record<string, unknown> {
-  return Object.fromEntries(
-    desc.fields
-      .filter(({ fieldKind }) => fieldKind === "map")
-      .map(({ localName }) => {
-        const map: unknown = Reflect.get(request, localName);
-        const entries = Object.entries(map as Record<string, unknown>);
-        return [localName, Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)))];
-      }),
-  );
-}
-
-function invalid(message: string): PublicError {
-  return new PublicError(Code.InvalidArgument, message);
 }

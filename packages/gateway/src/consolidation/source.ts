@@ -1,5 +1,4 @@
 import type { Message } from "@bufbuild/protobuf";
-import { Code } from "@connectrpc/connect";
 import type { Call } from "../call.ts";
 import { PublicError } from "../errors.ts";
 import type { Key, Loader } from "./loader.ts";
@@ -110,7 +109,7 @@ async function loadRelated<K extends Key>(
 }
 
 function missing(loader: string): PublicError {
-  return new PublicError(Code.NotFound, "Something that the answer needs does not exist any more.", {
+  return new PublicError("NOT_FOUND", "Something that the answer needs does not exist any more.", {
     cause: new Error(`${loader} did not find an entity that a relation with onMissing: "fail" needs`),
   });
 }

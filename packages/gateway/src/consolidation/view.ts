@@ -66,7 +66,7 @@ export type ViewFields<From extends Message, To extends Message> = {
 /**
  * Declares how a public message is made from an internal one. Fields of the same name and type are copied by
  * themselves; every other public field must name its source, or the view does not compile. Internal fields that the
- * public message does not have go nowhere.
+ * public message does not have go nowhere. A field that the caller may not read is not made, and nothing is fetched for it.
  *
  * A source is a plain function of the internal message, `nested(...)` or `related(...)`.
  *
@@ -87,14 +87,16 @@ export function view<From extends DescMessage, To extends DescMessage>(
   // Which type each source has is settled above; from here on, fields are handled by name.
   const sources = fields as Readonly<Record<string, Source<MessageShape<From>, unknown> | undefined>>;
   const plan = compile<MessageShape<From>>(from, to, sources);
+  const visible = createVisible(plan);
   const all = async (messages: readonly MessageShape<From>[], call: Call): Promise<MessageShape<To>[]> => {
+    const { assigns, fills } = visible(call.hidden);
     const made = messages.map((message) => {
       const target = create(to);
-      for (const assign of plan.assigns) assign(message, target);
+      for (const { assign } of assigns) assign(message, target);
       return target;
     });
-    if (plan.fills.length > 0 && messages.length > 0)
-      await Promise.all(plan.fills.map((fill) => fill(messages, made, call)));
+    if (fills.length > 0 && messages.length > 0)
+      await Promise.all(fills.map(({ fill }) => fill(messages, made, call)));
     return made;
   };
   const one = async (message: MessageShape<From>, call: Call): Promise<MessageShape<To>> => {
@@ -117,8 +119,40 @@ export function view<From extends DescMessage, To extends DescMessage>(
 /** A view as straight lists of steps: first what needs no waiting, then what does, all at once. */
 interface Plan<From> {
   readonly fields: Record<string, FieldPlan>;
-  readonly assigns: ((from: From, to: Message) => void)[];
-  readonly fills: ((from: readonly From[], to: readonly Message[], call: Call) => Promise<void>)[];
+  readonly assigns: Assign<From>[];
+  readonly fills: Fills<From>[];
+}
+
+/** Makes one member of one message. */
+interface Assign<From> {
+  readonly target: Member;
+  readonly assign: (from: From, to: Message) => void;
+}
+
+/** Makes one member of many messages. */
+interface Fills<From> {
+  readonly target: Member;
+  readonly fill: (from: readonly From[], to: readonly Message[], call: Call) => Promise<void>;
+}
+
+/**
+ * Leaves out the steps that make nothing but fields that a caller may not read, so that nothing is fetched for them. All
+ * callers of the same roles have the same set, for which this is worked out once.
+ */
+function createVisible<From>(plan: Plan<From>): (hidden: Call["hidden"]) => Omit<Plan<From>, "fields"> {
+  const plans = new WeakMap<Call["hidden"], Omit<Plan<From>, "fields">>();
+  return (hidden) => {
+    if (hidden.size === 0) return plan;
+    const known = plans.get(hidden);
+    if (known !== undefined) return known;
+    const isVisible = ({ target }: { readonly target: Member }): boolean =>
+      target.kind === "field"
+        ? !hidden.has(target.field)
+        : !target.oneof.fields.every((field) => hidden.has(field));
+    const visible = { assigns: plan.assigns.filter(isVisible), fills: plan.fills.filter(isVisible) };
+    plans.set(hidden, visible);
+    return visible;
+  };
 }
 
 function compile<From extends Message>(
@@ -162,8 +196,11 @@ function addCopy<From extends Message>(
   }
   const name = target.localName;
   plan.fields[name] = { kind: "copy", from: origin.name };
-  plan.assigns.push((message, made) => {
-    if (origin.isSet(message)) setMember(made, name, getMember(message, name));
+  plan.assigns.push({
+    target,
+    assign: (message, made) => {
+      if (origin.isSet(message)) setMember(made, name, getMember(message, name));
+    },
   });
 }
 
@@ -187,7 +224,10 @@ function addCompute<From extends Message>(
   target: Member,
 ): void {
   plan.fields[target.localName] = { kind: "compute" };
-  plan.assigns.push((message, made) => assignDefined(made, target.localName, source(message)));
+  plan.assigns.push({
+    target,
+    assign: (message, made) => assignDefined(made, target.localName, source(message)),
+  });
 }
 
 function addFill<From extends Message>(
@@ -203,11 +243,14 @@ function addFill<From extends Message>(
   const wanted = messageOf(target)?.typeName;
   if (made !== undefined && made !== wanted)
     problems.push(`${to.typeName}.${target.name} is ${wanted ?? "no message"}, but its view makes ${made}`);
-  plan.fills.push(async (messages, targets, call) => {
-    const values = await source.fill(messages, call);
-    targets.forEach((message, index) => {
-      assignDefined(message, name, values[index]);
-    });
+  plan.fills.push({
+    target,
+    fill: async (messages, targets, call) => {
+      const values = await source.fill(messages, call);
+      targets.forEach((message, index) => {
+        assignDefined(message, name, values[index]);
+      });
+    },
   });
 }
 

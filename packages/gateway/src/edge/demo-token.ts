@@ -1,5 +1,5 @@
 import type { FastifyInstance } from "fastify";
-import type { DemoIdentity } from "../policy/demo-identity.ts";
+import type { DemoIdentity } from "../policy/identity/demo-identity.ts";
 
 /**
  * `GET /demo/token?sub=ada&role=admin` answers a bare token. Exists in demo mode alone.

@@ -6,6 +6,8 @@ import { universalRequestFromNodeRequest } from "@connectrpc/connect-node";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { PublicError } from "../errors.ts";
 import type { CallRecord } from "../observe/call-record.ts";
+import type { ClientCertificate } from "../policy/identity/certificates.ts";
+import { clientCertificateOf } from "./client-certificate.ts";
 import { type FindJsonFault, watchJson } from "./json-fault.ts";
 import { createStallGuard, inPieces } from "./stall.ts";
 import { capTimeOut } from "./time-out.ts";
@@ -16,6 +18,10 @@ export interface Exchange {
   /** The request as the router takes it. */
   readonly request: UniversalServerRequest;
   readonly findJsonFault: FindJsonFault;
+  /** The certificate that the caller's connection was made with. */
+  readonly certificate: ClientCertificate | undefined;
+  /** Puts a header on the answer, whether it is one or an error. */
+  readonly setHeader: (name: string, value: string) => void;
   /** The body of the answer, on its way to the caller. */
   readonly answer: (body: AsyncIterable<Uint8Array>) => AsyncIterable<Uint8Array>;
   /**
@@ -31,10 +37,11 @@ const graceMs = { late: 1_000, inTime: 30_000 };
 /** Takes a request over from Fastify. Throws if it cannot be expressed as a URL and headers. */
 export function createExchange(
   { raw: rawRequest }: FastifyRequest,
-  { raw: rawReply }: FastifyReply,
+  reply: FastifyReply,
   record: CallRecord,
   values: ContextValues,
 ): Exchange {
+  const { raw: rawReply } = reply;
   const interruption = Promise.withResolvers<never>();
   interruption.promise.catch(() => {});
   const arriving = universalRequestFromNodeRequest(rawRequest, rawReply, undefined, values);
@@ -45,6 +52,7 @@ export function createExchange(
   });
   const guard = createStallGuard(() => {
     record.outcome = Code.Canceled;
+    record.reason = "CALLER_LEFT";
     record.error = new Error("the caller stopped taking the answer");
     cutOff(rawReply);
   });
@@ -53,6 +61,8 @@ export function createExchange(
     record,
     request,
     findJsonFault: find,
+    certificate: clientCertificateOf(rawRequest),
+    setHeader: (name, value) => void reply.header(name, value),
     answer: (body) => inPieces(body, guard.progress),
     endWith: (signal) => {
       const end = () => {

@@ -1,35 +1,35 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { unknownMethod } from "../policy/authorize.ts";
 import { copyHeaders, leaveBodies } from "./bypass.ts";
-
-/** gRPC's `UNIMPLEMENTED`. */
-const unimplemented = "12";
+import { refusalBody, refusalHeaders } from "./refusal.ts";
+import { encodeStatusMessage } from "./status-message.ts";
 
 /**
  * Answers requests for methods that do not exist, in the words of the protocol that asks: gRPC and gRPC-Web take
  * their status from headers and need HTTP 200, everything else gets a 404 with Connect's JSON error. Their bodies are
  * not read.
+ *
+ * @param domain of the errors' reasons
  */
-export function serveFallback(app: FastifyInstance): void {
+export function serveFallback(app: FastifyInstance, domain: string): void {
   app.register(async (scope) => {
     leaveBodies(scope);
-    scope.setNotFoundHandler(answerUnimplemented);
+    scope.setNotFoundHandler((request, reply) => answerUnimplemented(request, reply, domain));
   });
 }
 
-function answerUnimplemented(request: FastifyRequest, reply: FastifyReply): FastifyReply {
+function answerUnimplemented(request: FastifyRequest, reply: FastifyReply, domain: string): FastifyReply {
   const [path = ""] = request.url.split("?", 1);
-  const message = `There is no method ${path.slice(0, 256)}.`;
+  const error = unknownMethod(path);
+  const context = { requestId: request.id, domain };
   const contentType = request.headers["content-type"] ?? "";
   if (!contentType.startsWith("application/grpc"))
     // As bytes: to JSON, Fastify adds a charset, which Connect's errors do not have.
-    return reply
-      .code(404)
-      .type("application/json")
-      .send(Buffer.from(JSON.stringify({ code: "unimplemented", message })));
+    return reply.code(404).type("application/json").send(refusalBody(error, context));
   reply.headers({
     "content-type": contentType,
-    "grpc-status": unimplemented,
-    "grpc-message": encodeURI(message),
+    ...refusalHeaders(error, context),
+    "grpc-message": encodeStatusMessage(error.rawMessage),
   });
   return sendHeadersOnly(reply);
 }

@@ -5,14 +5,14 @@ import type { TLSSocket } from "node:tls";
 import { createInFlight, type InFlight } from "./in-flight.ts";
 import { checkListenerLimits, type ListenerLimits } from "./listener-limits.ts";
 import { detectProtocol } from "./preface.ts";
-import { createH1, createH2, createTls, type ListenerHandler } from "./protocol-servers.ts";
+import { createH1, createH2, createTls, type ListenerHandler, type TlsOptions } from "./protocol-servers.ts";
 
 export { defaultListenerLimits, type ListenerLimits } from "./listener-limits.ts";
-export type { ListenerHandler } from "./protocol-servers.ts";
+export type { ListenerHandler, TlsOptions } from "./protocol-servers.ts";
 
 export interface ListenerOptions {
-  /** PEM. With it the port speaks TLS 1.2 or later, and ALPN offers `h2` and `http/1.1`. Without: cleartext. */
-  readonly tls?: { readonly cert: string | Buffer; readonly key: string | Buffer };
+  /** With it the port speaks TLS 1.2 or later, and ALPN offers `h2` and `http/1.1`. Without: cleartext. */
+  readonly tls?: TlsOptions;
   readonly limits: ListenerLimits;
 }
 
@@ -44,7 +44,7 @@ const farewellMs = 500;
  * One port for HTTP/1.1 and HTTP/2, in cleartext (with prior knowledge) or over TLS. Node answers malformed HTTP/1
  * by itself: a bare 400, 408 or 431, and the connection closes.
  *
- * Throws a RangeError when a limit makes no sense.
+ * Throws a RangeError when a limit makes no sense, a TypeError when `tls.clientCa` is none.
  *
  * @example
  * const app = Fastify({

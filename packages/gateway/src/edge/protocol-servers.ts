@@ -1,3 +1,4 @@
+import { constants as tlsFlags } from "node:crypto";
 import type { EventEmitter } from "node:events";
 import {
   createServer as createH1Server,
@@ -14,7 +15,13 @@ import {
   type ServerHttp2Session,
 } from "node:http2";
 import type { Socket } from "node:net";
-import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from "node:tls";
+import {
+  createServer as createTlsServer,
+  type TLSSocket,
+  type Server as TlsServer,
+  type TlsOptions as TlsServerOptions,
+} from "node:tls";
+import { clientCaProblem } from "./client-certificate.ts";
 import { continueWhenRead } from "./expect.ts";
 import type { InFlight } from "./in-flight.ts";
 import type { ListenerLimits } from "./listener-limits.ts";
@@ -79,15 +86,39 @@ export function createH2(handler: ListenerHandler, inFlight: InFlight, limits: L
   });
 }
 
-/** Takes TLS connections, and agrees on a protocol with each. */
+/** How a port speaks TLS. */
+export interface TlsOptions {
+  /** PEM. */
+  readonly cert: string | Buffer;
+  /** PEM. */
+  readonly key: string | Buffer;
+  /**
+   * PEM: the CAs whose client certificates count, each with those above it up to the root. With it every client is
+   * asked for a certificate, and may do without: browsers have none. Whether one is good enough is for the policy to
+   * say, see `clientCertificateOf`.
+   */
+  readonly clientCa?: string | undefined;
+}
+
+/**
+ * Takes TLS connections, and agrees on a protocol with each.
+ *
+ * With `clientCa` no session is resumed: one that is brings the certificate of an earlier connection along, and nobody
+ * looks at its dates and its signature again. A connection is never renegotiated, with or without: a client could
+ * change its certificate for another one after the first was checked, and HTTP/2 forbids it (RFC 9113, 9.2.1).
+ *
+ * Throws a TypeError if `clientCa` is not what it must be.
+ */
 export function createTls(
-  tls: { readonly cert: string | Buffer; readonly key: string | Buffer },
+  tls: TlsOptions,
   limits: ListenerLimits,
   accept: (socket: TLSSocket) => void,
 ): TlsServer {
   const server = createTlsServer({
     cert: tls.cert,
     key: tls.key,
+    secureOptions: tlsFlags.SSL_OP_NO_RENEGOTIATION,
+    ...(tls.clientCa !== undefined && askForCertificates(tls.clientCa)),
     minVersion: "TLSv1.2",
     ALPNProtocols: ["h2", "http/1.1"],
     handshakeTimeout: limits.headersTimeoutMs,
@@ -95,6 +126,17 @@ export function createTls(
   });
   server.on("tlsClientError", (_error: Error, socket: Socket) => socket.destroy());
   return server.on("secureConnection", accept);
+}
+
+function askForCertificates(clientCa: string): TlsServerOptions {
+  const problem = clientCaProblem(clientCa);
+  if (problem !== undefined) throw new TypeError(`clientCa ${problem}`);
+  return {
+    ca: clientCa,
+    requestCert: true,
+    rejectUnauthorized: false,
+    secureOptions: tlsFlags.SSL_OP_NO_RENEGOTIATION | tlsFlags.SSL_OP_NO_TICKET,
+  };
 }
 
 /**

@@ -15,14 +15,15 @@ import { universalResponseToNodeResponse } from "@connectrpc/connect-node";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Admit } from "../admit.ts";
 import type { Call } from "../call.ts";
-import { PublicError } from "../errors.ts";
+import { internalError, PublicError } from "../errors.ts";
 import type { Invoke } from "../invoke.ts";
 import type { CallRecord } from "../observe/call-record.ts";
-import type { PublicService } from "../service.ts";
+import { entryOf, type MethodTable } from "../policy/method-table.ts";
 import { copyHeaders, leaveBodies } from "./bypass.ts";
 import { gzip } from "./compression.ts";
 import { createExchange, type Exchange } from "./exchange.ts";
-import { rewordProtocolError } from "./protocol-errors.ts";
+import { explainError } from "./protocol-errors.ts";
+import { refusalBody } from "./refusal.ts";
 import { plainStatusMessage } from "./status-message.ts";
 
 /** The largest messages that are taken and given, in bytes. */
@@ -33,10 +34,12 @@ export interface MessageLimits {
 
 /** What the protocols need. */
 export interface ProtocolParts {
-  readonly services: readonly PublicService[];
+  readonly methods: MethodTable;
   readonly admit: Admit;
   readonly invoke: Invoke;
   readonly limits: MessageLimits;
+  /** Of the reasons of errors. */
+  readonly errorDomain: string;
   /** The record that was started for a request. */
   readonly recordOf: (request: FastifyRequest) => CallRecord;
 }
@@ -48,24 +51,38 @@ export interface ProtocolParts {
  * router has no other way to a handler, and without an admitted call `invoke` is not reached.
  */
 export function serveProtocols(app: FastifyInstance, parts: ProtocolParts): void {
-  const router = createConnectRouter({
+  const bySize = Map.groupBy(parts.methods.keys(), (method) => maxRequestBytes(method, parts));
+  const handlers = [...bySize].flatMap(([readMaxBytes, methods]) => {
+    const router = createRouter(readMaxBytes, parts);
+    for (const method of methods) route(router, method, parts.invoke);
+    return router.handlers;
+  });
+  app.register(async (scope) => {
+    // The router reads bodies itself, after `admit`.
+    leaveBodies(scope);
+    for (const handler of handlers) {
+      scope.all(handler.requestPath, (request, reply) => serve(handler, request, reply, parts));
+    }
+  });
+}
+
+/**
+ * A router for the methods that take requests of one size: options of a single method would replace those of the router,
+ * the gate included.
+ */
+function createRouter(readMaxBytes: number, parts: ProtocolParts): ConnectRouter {
+  return createConnectRouter({
     acceptCompression: [gzip],
-    readMaxBytes: parts.limits.maxRequestBytes,
+    readMaxBytes,
     writeMaxBytes: parts.limits.maxResponseBytes,
     binaryOptions: { readUnknownFields: false, writeUnknownFields: false },
     jsonOptions,
     requestGate: (context) => gate(context, parts),
   });
-  for (const { desc } of parts.services) {
-    for (const method of desc.methods) route(router, method, parts.invoke);
-  }
-  app.register(async (scope) => {
-    // The router reads bodies itself, after `admit`.
-    leaveBodies(scope);
-    for (const handler of router.handlers) {
-      scope.all(handler.requestPath, (request, reply) => serve(handler, request, reply, parts));
-    }
-  });
+}
+
+function maxRequestBytes(method: DescMethod, { methods, limits }: ProtocolParts): number {
+  return entryOf(methods, method).maxRequestBytes ?? limits.maxRequestBytes;
 }
 
 /**
@@ -78,18 +95,29 @@ const exchangeKey = createContextKey<Exchange | undefined>(undefined, { descript
 const callKey = createContextKey<Call | undefined>(undefined, { description: "admitted call" });
 
 /** Runs for every call, when its headers are there. */
-async function gate(context: HandlerContext, { admit, limits }: ProtocolParts): Promise<void> {
+async function gate(context: HandlerContext, parts: ProtocolParts): Promise<void> {
   const { method, requestHeader: headers, signal } = context;
-  const { record, findJsonFault, endWith } = required(context.values, exchangeKey);
+  const exchange = required(context.values, exchangeKey);
+  const { record } = exchange;
   record.protocol = context.protocolName;
   record.rpc = `${context.service.typeName}/${method.name}`;
   // The router aborts with every error before it writes it down: those of `admit`, of decoding and of `invoke`.
   signal.addEventListener("abort", () => {
-    rewordProtocolError(signal.reason, { limits, faultyField: () => findJsonFault(method.input) });
+    record.reason = explainError(signal.reason, {
+      context: { requestId: record.requestId, domain: parts.errorDomain },
+      maxRequestBytes: maxRequestBytes(method, parts),
+      maxResponseBytes: parts.limits.maxResponseBytes,
+      faultyField: () => exchange.findJsonFault(method.input),
+    });
     noteEnd(record, signal.reason);
   });
-  const call = await admit({ method, headers, timeoutMs: context.timeoutMs(), signal, record });
-  endWith(call.signal);
+  const timeoutMs = context.timeoutMs();
+  const { certificate, setHeader } = exchange;
+  const arrival = { method, headers, certificate, timeoutMs, signal, record, setHeader };
+  const call = await parts.admit(arrival).catch((error: unknown) => {
+    throw error instanceof PublicError ? error : internalError(error);
+  });
+  exchange.endWith(call.signal);
   context.values.set(callKey, call);
 }
 
@@ -99,26 +127,16 @@ function noteEnd(record: CallRecord, reason: unknown): void {
   // After "ok", only an answer that cannot be encoded, or is too large, is still a failure of the call.
   if (record.outcome === "ok" ? !encodingCodes.has(code) : record.outcome !== undefined) return;
   record.outcome = code;
+  if (code === Code.Canceled) record.reason = "CALLER_LEFT";
   // An error about decoding quotes the body, which has no place in the log.
   if (reason instanceof Error && (reason instanceof PublicError || code !== Code.InvalidArgument))
     record.error = reason.cause ?? reason;
 }
 
+/** An `AbortError` is what the router aborts with when the caller has left, or all is well. */
 function endCode(reason: unknown): Code {
-  if (isAbort(reason)) return Code.Canceled;
-  return reason instanceof ConnectError ? reason.code : Code.Internal;
-}
-
-/**
- * What the router aborts with when the caller has left, or all is well. A reset of HTTP/2 has any code; a connection of
- * HTTP/1 that broke is `aborted`.
- */
-function isAbort(reason: unknown): boolean {
-  if (!(reason instanceof Error) || reason instanceof PublicError) return false;
-  if (reason instanceof ConnectError && reason.code === Code.Aborted) return true;
-  return (
-    reason.name === "AbortError" || /^\[\w+\] http\/2 stream closed with error code/.test(reason.message)
-  );
+  if (reason instanceof ConnectError) return reason.code;
+  return reason instanceof Error && reason.name === "AbortError" ? Code.Canceled : Code.Internal;
 }
 
 const encodingCodes: ReadonlySet<Code> = new Set([Code.Internal, Code.ResourceExhausted]);
@@ -147,12 +165,19 @@ async function serve(
   parts: ProtocolParts,
 ): Promise<void> {
   const record = parts.recordOf(request);
+  // An answer is for one caller, and a shared cache on the way may not know that of API keys and certificates.
+  if (request.method === "GET") reply.header("cache-control", "no-store");
   reply.hijack();
   try {
     const values = createContextValues();
     const exchange = createExchange(request, reply, record, values);
     values.set(exchangeKey, exchange);
-    const answer = explain(handler, request.method, await handler(exchange.request));
+    const given = await handler(exchange.request);
+    // A method that is not there for this caller is answered like one that is not there at all.
+    const answer =
+      record.reason === "METHOD_UNKNOWN" && given.status === 501
+        ? { ...given, status: 404 }
+        : explain(handler, request, given, parts.errorDomain);
     copyHeaders(reply);
     const paced = answer.body === undefined ? answer : { ...answer, body: exchange.answer(answer.body) };
     await universalResponseToNodeResponse(plainStatusMessage(paced), reply.raw);
@@ -166,16 +191,18 @@ async function serve(
 /** The router refuses a wrong HTTP method or content type without a word. */
 function explain(
   handler: UniversalHandler,
-  httpMethod: string,
+  request: FastifyRequest,
   answer: UniversalServerResponse,
+  domain: string,
 ): UniversalServerResponse {
   if (answer.body !== undefined) return answer;
-  const message = refusals[answer.status]?.(handler, httpMethod);
+  const message = refusals[answer.status]?.(handler, request.method);
   if (message === undefined) return answer;
   const header = new Headers(answer.header);
   header.set("content-type", "application/json");
   if (answer.status === 405) header.set("allow", allowed(handler).join(", "));
-  return { ...answer, header, body: bytes(JSON.stringify({ code: "unimplemented", message })) };
+  const error = new PublicError("PROTOCOL_UNSUPPORTED", message);
+  return { ...answer, header, body: once(refusalBody(error, { requestId: request.id, domain })) };
 }
 
 const refusals: Record<number, ((handler: UniversalHandler, httpMethod: string) => string) | undefined> = {
@@ -193,6 +220,6 @@ function allowed({ allowedMethods }: UniversalHandler): string[] {
   return [...new Set(allowedMethods)];
 }
 
-async function* bytes(text: string): AsyncGenerator<Uint8Array> {
-  yield new TextEncoder().encode(text);
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
 }

@@ -5,10 +5,11 @@ import { Code, cors as connectCors } from "@connectrpc/connect";
 import cors from "@fastify/cors";
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from "fastify";
 import type { Logger } from "pino";
-import { internalWords } from "../errors.ts";
+import { internalError, PublicError } from "../errors.ts";
 import { type CallRecord, createCallRecord } from "../observe/call-record.ts";
 import { createRequestLog } from "../observe/request-log.ts";
 import { createListener, type Listener, type ListenerOptions } from "./listener.ts";
+import { refusalBody } from "./refusal.ts";
 import { requestProblem } from "./request-rules.ts";
 
 /** What the public server needs. */
@@ -16,6 +17,10 @@ export interface ServerOptions {
   readonly listener: ListenerOptions;
   /** The browser origins that may call; none by default. */
   readonly corsOrigins: readonly string[];
+  /** The addresses and networks (CIDR) whose `x-forwarded-for` is believed; none by default. */
+  readonly trustedProxies: readonly string[];
+  /** Of the reasons of errors. */
+  readonly errorDomain: string;
   readonly log: Logger;
 }
 
@@ -34,20 +39,44 @@ export interface Server {
 export async function createServer({
   listener: listenerOptions,
   corsOrigins,
+  trustedProxies,
+  errorDomain,
   log,
 }: ServerOptions): Promise<Server> {
   let listener: Listener | undefined;
   const app: FastifyInstance = fastify({
     genReqId,
+    trustProxy: trustedProxies.length === 0 ? false : [...trustedProxies],
     frameworkErrors: (error, request, reply) => {
       begin(request, reply).error = error;
-      void refuse(reply, error);
+      void refuse(request, reply, error);
     },
     serverFactory: (handler) => {
       listener = createListener(handler, listenerOptions);
       return listener.server;
     },
   });
+  const send = (
+    request: FastifyRequest,
+    reply: FastifyReply,
+    status: number,
+    error: PublicError,
+  ): FastifyReply =>
+    reply
+      .code(status)
+      .type("application/json")
+      .send(refusalBody(error, { requestId: request.id, domain: errorDomain }));
+  /** What Fastify itself finds wrong, such as a path that cannot be decoded: its words for the caller's faults alone. */
+  const refuse = (request: FastifyRequest, reply: FastifyReply, error: unknown): FastifyReply => {
+    const status = error instanceof Error && "statusCode" in error ? Number(error.statusCode) : 500;
+    const isCallers = error instanceof Error && status < 500;
+    return send(
+      request,
+      reply,
+      status,
+      isCallers ? new PublicError("MALFORMED_REQUEST", error.message) : internalError(error),
+    );
+  };
   const records = new WeakMap<FastifyRequest, CallRecord>();
   const writeLog = createRequestLog(log);
   const end = (record: CallRecord, raw: ServerResponse): void => {
@@ -71,12 +100,12 @@ export async function createServer({
     if (problem === undefined) return;
     // The rest of such a request is not read.
     if (request.raw.httpVersionMajor === 1) reply.header("connection", "close");
-    await reply.code(problem.status).send({ code: "invalid_argument", message: problem.message });
+    await send(request, reply, problem.status, new PublicError("MALFORMED_REQUEST", problem.message));
   });
   app.setErrorHandler((error, request, reply) => {
     const record = records.get(request);
     if (record !== undefined) record.error = error;
-    return refuse(reply, error);
+    return refuse(request, reply, error);
   });
   await app.register(cors, corsOptions(corsOrigins));
   if (listener === undefined) throw new Error("Fastify did not ask for its server");
@@ -91,19 +120,6 @@ export async function createServer({
   };
 }
 
-/**
- * What Fastify itself finds wrong, such as a path that cannot be decoded: its words for the caller's faults, none
- * for ours.
- */
-function refuse(reply: FastifyReply, error: unknown): FastifyReply {
-  const status = error instanceof Error && "statusCode" in error ? Number(error.statusCode) : 500;
-  const [code, message] =
-    error instanceof Error && status < 500
-      ? ["invalid_argument", error.message]
-      : ["internal", internalWords];
-  return reply.code(status).send({ code, message });
-}
-
 /** A caller's id is kept if it is harmless to repeat; it helps to follow a call through several systems. */
 function genReqId(request: IncomingMessage): string {
   const given = request.headers["x-request-id"];
@@ -112,7 +128,12 @@ function genReqId(request: IncomingMessage): string {
 
 function startRecord(request: FastifyRequest): CallRecord {
   const [path = ""] = request.url.split("?", 1);
-  return createCallRecord({ requestId: request.id, httpMethod: request.method, path: path.slice(0, 256) });
+  return createCallRecord({
+    requestId: request.id,
+    httpMethod: request.method,
+    path: path.slice(0, 256),
+    address: request.ip,
+  });
 }
 
 function answerFacts(raw: ServerResponse): { status: number; complete: boolean } {
@@ -127,7 +148,13 @@ function corsOptions(origins: readonly string[]) {
     origin: origins.length === 0 ? false : [...origins],
     methods: [...connectCors.allowedMethods],
     allowedHeaders: [...connectCors.allowedHeaders, "authorization", "x-api-key", "x-request-id"],
-    exposedHeaders: [...connectCors.exposedHeaders, "x-request-id", "retry-after"],
+    exposedHeaders: [
+      ...connectCors.exposedHeaders,
+      "x-request-id",
+      "retry-after",
+      "ratelimit",
+      "ratelimit-policy",
+    ],
     // Browsers ask again after two hours; Chromium allows no longer.
     maxAge: 7_200,
   };

@@ -14,9 +14,10 @@ export function plainStatusMessage(answer: UniversalServerResponse): UniversalSe
 async function* rewriting<T>(body: AsyncIterable<T>, trailer: Headers): AsyncGenerator<T> {
   yield* body;
   const message = trailer.get("grpc-message");
-  if (message !== null) trailer.set("grpc-message", encode(decodeURIComponent(message)));
+  if (message !== null) trailer.set("grpc-message", encodeStatusMessage(decodeURIComponent(message)));
 }
 
-function encode(message: string): string {
+/** A message as gRPC writes it into a header. */
+export function encodeStatusMessage(message: string): string {
   return message.replace(/[^ -$&-~]/gu, encodeURIComponent);
 }

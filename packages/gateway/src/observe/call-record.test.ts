@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { createCallRecord, recordUpstreamCall } from "./call-record.ts";
 
-const request = { requestId: "request-1", httpMethod: "POST", path: "/acme" };
+const request = { requestId: "request-1", httpMethod: "POST", path: "/acme", address: "127.0.0.1" };
 
 test("starts with what is known when the headers are there", () => {
   const before = performance.now();

@@ -1,4 +1,5 @@
 import type { Code } from "@connectrpc/connect";
+import type { Reason } from "../reasons.ts";
 
 /** What is known about one request when it is over; the request log writes it down. Never holds bodies or tokens. */
 export interface CallRecord {
@@ -8,6 +9,8 @@ export interface CallRecord {
   readonly httpMethod: string;
   /** The path without the query, as it was sent. */
   readonly path: string;
+  /** Where the request came from, as far as the proxies on the way are trusted. */
+  readonly address: string;
   /** `performance.now()` when the headers were there. */
   readonly startedAt: number;
   /** `connect`, `grpc` or `grpc-web`; absent for anything that is no RPC. */
@@ -16,8 +19,12 @@ export interface CallRecord {
   rpc?: string;
   /** Who called: a subject, or `anonymous`. */
   caller?: string;
+  /** Where the answer of a cached method came from. */
+  answer?: "run" | "cache" | "stale" | "coalesced";
   /** How the RPC ended. */
   outcome?: "ok" | Code;
+  /** The reason that its caller was given. */
+  reason?: Reason | undefined;
   /** Why it failed, in full. */
   error?: unknown;
   /** The calls to internal services that were made for it. */
@@ -35,7 +42,9 @@ export interface UpstreamCallRecord {
 }
 
 /** Starts a record. */
-export function createCallRecord(request: Pick<CallRecord, "requestId" | "httpMethod" | "path">): CallRecord {
+export function createCallRecord(
+  request: Pick<CallRecord, "requestId" | "httpMethod" | "path" | "address">,
+): CallRecord {
   return { ...request, startedAt: performance.now(), upstreamCalls: [] };
 }
 

@@ -130,7 +130,12 @@ describe("an error", () => {
 function logged(parts: Partial<CallRecord>, answer = whole): Record<string, unknown> {
   const lines: string[] = [];
   const log = pino({ base: null, level: "debug" }, { write: (line) => void lines.push(line) });
-  const record = createCallRecord({ requestId: "request-1", httpMethod: "POST", path: "/acme" });
+  const record = createCallRecord({
+    requestId: "request-1",
+    httpMethod: "POST",
+    path: "/acme",
+    address: "127.0.0.1",
+  });
   createRequestLog(log)({ ...record, ...parts }, answer);
   expect(lines).toHaveLength(1);
   return JSON.parse(lines[0] ?? "");

@@ -1,6 +1,8 @@
 import { Code } from "@connectrpc/connect";
-import { type Logger, stdSerializers } from "pino";
+import { codeToString } from "@connectrpc/connect/protocol-connect";
+import type { Logger } from "pino";
 import type { CallRecord } from "./call-record.ts";
+import { describeError } from "./describe-error.ts";
 
 /** How the answer itself went: what only the socket knows. */
 export interface AnswerFacts {
@@ -32,7 +34,9 @@ function fieldsOf(record: CallRecord, answer: AnswerFacts) {
     protocol: record.protocol,
     rpc: record.rpc,
     caller: record.caller,
+    answer: record.answer,
     code: record.outcome === undefined ? undefined : codeName(record.outcome),
+    reason: record.reason,
     durationMs: round(performance.now() - record.startedAt),
     upstreamCalls: record.upstreamCalls.map((call) => ({
       call: call.call,
@@ -41,18 +45,6 @@ function fieldsOf(record: CallRecord, answer: AnswerFacts) {
     })),
     err: record.error,
   };
-}
-
-/** An error with its causes. The words of upstreams are in it, and they may have the emails of users in them. */
-function describeError(error: unknown): Readonly<Record<string, string>> {
-  if (!(error instanceof Error)) return { message: withoutEmails(String(error)) };
-  const { type, message, stack } = stdSerializers.err(error);
-  return { type, message: withoutEmails(message), stack: withoutEmails(stack) };
-}
-
-/** With bounds, so that a long text without any takes no longer than its length. */
-function withoutEmails(text: string): string {
-  return text.replace(/[\w.%+-]{1,64}@(?:[a-z0-9-]+\.)+[a-z]{2,}/gi, "(email)");
 }
 
 function levelOf(record: CallRecord, answer: AnswerFacts): "info" | "warn" | "error" {
@@ -69,10 +61,8 @@ function levelOf(record: CallRecord, answer: AnswerFacts): "info" | "warn" | "er
   }
 }
 
-/** `Code.NotFound` is `not_found`, as on the wire. */
 function codeName(outcome: "ok" | Code): string {
-  if (outcome === "ok") return outcome;
-  return Code[outcome].replace(/(?<=[a-z])[A-Z]/g, (letter) => `_${letter}`).toLowerCase();
+  return outcome === "ok" ? outcome : codeToString(outcome);
 }
 
 function round(milliseconds: number): number {

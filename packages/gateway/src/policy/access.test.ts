@@ -1,8 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { StartError } from "../errors.ts";
 import { messageOf, thrownBy } from "../testing/call.ts";
-import { type Access, createGrants, parseAccess } from "./access.ts";
-import { anonymous, type Principal } from "./principal.ts";
+import { accessProblems, parseAccess } from "./access.ts";
 
 describe("parseAccess", () => {
   test("reads roles; anonymous and authenticated may be left out", () => {
@@ -11,6 +10,8 @@ describe("parseAccess", () => {
         roles: { support: ["crates.*", "ledger.read"], all: ["*"] },
         anonymous: [],
         authenticated: [],
+        audiences: { partner: [], internal: [] },
+        certificates: {},
       },
     );
   });
@@ -21,10 +22,10 @@ describe("parseAccess", () => {
     const error = await thrownBy(() => parseAccess(text, "access.json"));
     expect(error).toBeInstanceOf(StartError);
     expect((error as StartError).problems).toEqual([
-      "access.json: roles.a.0: must be like orders.read, orders.* or *",
-      "access.json: roles.a.1: must be like orders.read, orders.* or *",
+      "access.json: roles.a[0]: must be like orders.read, orders.* or *",
+      "access.json: roles.a[1]: must be like orders.read, orders.* or *",
       "access.json: roles.b: Invalid input: expected array, received string",
-      "access.json: anonymous.0: must be like orders.read, orders.* or *",
+      "access.json: anonymous[0]: must be like orders.read, orders.* or *",
       'access.json: the file: Unrecognized key: "admins"',
     ]);
   });
@@ -34,34 +35,57 @@ describe("parseAccess", () => {
   });
 });
 
-describe("createGrants", () => {
-  const access: Access = {
-    roles: { admin: ["*"], reader: ["crates.read"], crates: ["crates.*"], none: [] },
-    anonymous: ["status.read"],
-    authenticated: ["profile.read"],
-  };
-  const grants = createGrants(access);
-  const ada = (...roles: string[]): Principal => ({ kind: "authenticated", subject: "ada", roles });
+describe("refuses a role that is not there", () => {
+  test.each([
+    [
+      '"audiences": { "partner": ["a", "b"] }',
+      'access.json: audiences.partner: there is no role "b": the roles are a',
+    ],
+    [
+      '"certificates": { "x": ["__proto__"] }',
+      'access.json: certificates.x: there is no role "__proto__": the roles are a',
+    ],
+  ])("%s", async (text, problem) => {
+    const error = await thrownBy(() => parseAccess(`{ "roles": { "a": [] }, ${text} }`, "access.json"));
+    expect((error as StartError).problems).toEqual([problem]);
+  });
+});
 
-  test.each<[string, Principal, string, boolean]>([
-    ["* grants everything", ada("admin"), "crates.read", true],
-    ["a permission grants itself", ada("reader"), "crates.read", true],
-    ["and nothing longer", ada("reader"), "crates.read.all", false],
-    ["nor shorter", ada("reader"), "crates", false],
-    ["x.* grants x.y", ada("crates"), "crates.store", true],
-    ["and x.y.z", ada("crates"), "crates.store.now", true],
-    ["but not x", ada("crates"), "crates", false],
-    ["nor what merely begins like x", ada("crates"), "cratesman.read", false],
-    ["nor what has x inside", ada("crates"), "my.crates.read", false],
-    ["any of several roles", ada("none", "reader"), "crates.read", true],
-    ["no role", ada(), "crates.read", false],
-    ["an unknown role", ada("root"), "crates.read", false],
-    ["a role named as a property of every object", ada("constructor", "__proto__"), "crates.read", false],
-    ["what comes with credentials", ada(), "profile.read", true],
-    ["what is for strangers is not for the authenticated", ada(), "status.read", false],
-    ["what is for strangers", anonymous, "status.read", true],
-    ["what needs credentials", anonymous, "profile.read", false],
-  ])("%s", (_, principal, permission, granted) => {
-    expect(grants(principal, permission)).toBe(granted);
+describe("accessProblems", () => {
+  const named = new Map([
+    ["crates.read", "acme.Crates/Get"],
+    ["crates.store", "acme.Crates/Store"],
+  ]);
+  const problems = (json: object) => accessProblems(parseAccess(JSON.stringify(json), "f"), named, "f");
+
+  test("there are none if every permission is granted, by itself or by a pattern", () => {
+    expect(problems({ roles: { a: ["crates.read"], b: ["crates.*"] } })).toEqual([]);
+    expect(problems({ roles: { a: ["*"] } })).toEqual([]);
+    expect(problems({ roles: {}, anonymous: ["crates.read"], authenticated: ["crates.store"] })).toEqual([]);
+  });
+
+  test("a permission or a pattern that nothing asks for is one", () => {
+    expect(problems({ roles: { a: ["*", "crates.raed", "creates.*"] } })).toEqual([
+      "f: roles.a: crates.raed is no permission of this API: it has crates.read, crates.store",
+      "f: roles.a: creates.* is no permission of this API: it has crates.read, crates.store",
+    ]);
+  });
+
+  test("a permission that nobody can have is one, where it is asked for", () => {
+    expect(problems({ roles: { a: ["crates.read"] } })).toEqual([
+      "acme.Crates/Store asks for crates.store, which no role in f grants: add it to a role, or mend the proto",
+    ]);
+  });
+
+  test("so is one that the file does not list, if it has a list", () => {
+    expect(problems({ permissions: { "crates.read": "See" }, roles: { a: ["*"] } })).toEqual([
+      "acme.Crates/Store asks for crates.store, which f does not list under permissions: add it, or mend the proto",
+    ]);
+  });
+
+  test("what the file lists is known, also if it is for another gateway", () => {
+    const permissions = { "crates.read": "See", "crates.store": "Store", "ledger.read": "Elsewhere" };
+    expect(problems({ permissions, roles: { a: ["*"], b: ["ledger.read"] } })).toEqual([]);
+    expect(problems({ permissions, roles: { a: ["*"], b: ["ledger.raed"] } })).toHaveLength(1);
   });
 });

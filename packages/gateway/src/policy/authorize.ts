@@ -1,35 +1,38 @@
-import { Code } from "@connectrpc/connect";
 import { PublicError } from "../errors.ts";
-import type { Grants } from "./access.ts";
+import { unauthenticated } from "./identity/unauthenticated.ts";
 import type { MethodEntry } from "./method-table.ts";
 import type { Principal } from "./principal.ts";
+import { audiences, type Rights } from "./rights.ts";
 
-/** Throws unless the principal may call the method. */
-export type Authorize = (entry: MethodEntry, principal: Principal) => void;
-
-/**
- * Creates the rule that decides each call from the method's policy and the caller's permissions.
- *
- * Errors: `unauthenticated` for a caller without credentials who would need some, `permission_denied` for one who has
- * them but not the permission.
- */
-export function createAuthorize(grants: Grants): Authorize {
-  return ({ access }, principal) => {
-    switch (access.kind) {
-      case "anonymous":
-        return;
-      case "authenticated":
-        if (principal.kind === "anonymous") throw unauthenticated("This method needs credentials.");
-        return;
-      case "permission":
-        if (grants(principal, access.permission)) return;
-        if (principal.kind === "anonymous") throw unauthenticated("This method needs credentials.");
-        throw new PublicError(Code.PermissionDenied, "Your credentials do not allow this method.");
-    }
-  };
+/** Throws `unimplemented` for a method that is made for an audience that the caller is not in, as if there were none. */
+export function refuseOutsiders(entry: MethodEntry, rights: Rights): void {
+  if (audiences.indexOf(rights.audience) < audiences.indexOf(entry.audience))
+    throw unknownMethod(`/${entry.name}`, `the method is for the audience ${entry.audience}`);
 }
 
-/** The error for missing or bad credentials, with the header that RFC 6750 asks for. */
-export function unauthenticated(message: string, cause?: unknown): PublicError {
-  return new PublicError(Code.Unauthenticated, message, { cause, headers: { "www-authenticate": "Bearer" } });
+/**
+ * Throws unless the principal may call the method, by all that is known before its request is.
+ *
+ * Errors: `unauthenticated` for a caller without credentials who would need some; `permission_denied` for one who has
+ * them but not the permission.
+ */
+export function authorize(entry: MethodEntry, principal: Principal, rights: Rights): void {
+  const { access } = entry;
+  if (access.kind === "anonymous" && entry.guards.refused.length === 0) return;
+  const asked = [...(access.kind === "permission" ? access.permissions : []), ...entry.guards.refused];
+  const missing = asked.find((permission) => !rights.has(permission));
+  if (principal.kind === "anonymous" && (access.kind === "authenticated" || missing !== undefined))
+    throw unauthenticated("CREDENTIALS_MISSING", undefined, missing && lacks(missing));
+  if (missing !== undefined)
+    throw new PublicError("PERMISSION_MISSING", undefined, { cause: new Error(lacks(missing)) });
+}
+
+function lacks(permission: string): string {
+  return `the caller does not have the permission ${permission}`;
+}
+
+/** The error for a path that leads nowhere, or nowhere for this caller. */
+export function unknownMethod(path: string, why?: string): PublicError {
+  const cause = why === undefined ? undefined : new Error(why);
+  return new PublicError("METHOD_UNKNOWN", `There is no method ${path.slice(0, 256)}.`, { cause });
 }

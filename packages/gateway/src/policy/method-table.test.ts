@@ -4,8 +4,8 @@ import { StartError } from "../errors.ts";
 import { method as methodOption } from "../gen/portico/v1/policy_pb.ts";
 import { service } from "../service.ts";
 import { messageOf, thrownBy } from "../testing/call.ts";
-import { pub, pubCatalog, pubLegacy } from "../testing/protos.ts";
-import { createMethodTable } from "./method-table.ts";
+import { policy, pub, pubCatalog, pubLegacy } from "../testing/protos.ts";
+import { createMethodTable, permissionsIn } from "./method-table.ts";
 
 const nothing = () => ({});
 async function* noStream() {}
@@ -28,12 +28,18 @@ test("has an entry for each method, with what its policy says", () => {
   expect([...table.values()].map(({ name, access }) => [name, access])).toEqual([
     ["acme.api.warehouse.v1.WarehouseService/GetStatus", { kind: "anonymous" }],
     ["acme.api.warehouse.v1.WarehouseService/GetCrate", { kind: "authenticated" }],
-    ["acme.api.warehouse.v1.WarehouseService/ListCrates", { kind: "permission", permission: "crates.read" }],
+    [
+      "acme.api.warehouse.v1.WarehouseService/ListCrates",
+      { kind: "permission", permissions: ["crates.read"] },
+    ],
     [
       "acme.api.warehouse.v1.WarehouseService/StoreCrates",
-      { kind: "permission", permission: "crates.store" },
+      { kind: "permission", permissions: ["crates.store"] },
     ],
-    ["acme.api.warehouse.v1.WarehouseService/WatchCrates", { kind: "permission", permission: "crates.read" }],
+    [
+      "acme.api.warehouse.v1.WarehouseService/WatchCrates",
+      { kind: "permission", permissions: ["crates.read"] },
+    ],
   ]);
   const entry = table.get(pub.WarehouseService.method.getCrate);
   expect(entry?.method).toBe(pub.WarehouseService.method.getCrate);
@@ -48,16 +54,9 @@ test("reads policies that were generated beside another copy of the option", () 
     service(pubCatalog.CatalogService, { getSheet: nothing }),
   ]);
   expect([...table.values()].map(({ access }) => access)).toEqual([
-    { kind: "permission", permission: "ledger.read" },
-    { kind: "permission", permission: "catalog.read" },
+    { kind: "permission", permissions: ["ledger.read"] },
+    { kind: "permission", permissions: ["catalog.read"] },
   ]);
-});
-
-test("compiles the check of required fields", async () => {
-  const { create } = await import("@bufbuild/protobuf");
-  const table = createMethodTable([warehouse]);
-  const required = table.get(pub.WarehouseService.method.getCrate)?.required;
-  expect(required?.(create(pub.GetCrateRequestSchema))).toBe("code");
 });
 
 describe("a policy that stops the start", () => {
@@ -74,9 +73,33 @@ describe("a policy that stops the start", () => {
     expect((error as StartError).problems).toEqual([
       `${service_}.Forgotten has no policy${advice}`,
       `${service_}.Empty has a policy that does not say who may call it${advice}`,
-      `${service_}.Denied says anonymous: false, which means nothing${advice}`,
-      `${service_}.Shouted has the permission "Crates.*", which is not like "orders.read"${advice}`,
+      `${service_}.Denied: (portico.v1.method).anonymous: must equal true`,
+      `${service_}.Shouted: (portico.v1.method).permission: must be lower-case words joined by dots, such as "orders.read"`,
     ]);
+  });
+
+  test("conditions, caches and guarded fields that cannot be", async () => {
+    const answer = () => ({});
+    const wrong = service(policy.WrongService, {
+      wrong: answer,
+      noLimit: answer,
+      change: answer,
+      share: answer,
+      field: answer,
+    });
+    const { problems } = (await thrownBy(() => createMethodTable([wrong]))) as StartError;
+    const named = "acme.api.policy.v1.WrongService";
+    for (const begin of [
+      `${named}.Wrong: (portico.v1.method).permission: `,
+      `${named}.NoLimit: (portico.v1.method).rate_limit.bucket.limit: `,
+      `${named}.Change: (portico.v1.method).condition: `,
+      `${named}.Change has a cache, but `,
+      `${named}.Share has a cache, but `,
+      "acme.api.policy.v1.FieldResponse.open: ",
+      "acme.api.policy.v1.FieldResponse.odd: ",
+      "acme.api.policy.v1.FieldResponse.nobody: ",
+    ])
+      expect(problems.filter((problem) => problem.startsWith(begin)).length, begin).toBeGreaterThan(0);
   });
 
   test("a service that is given twice", async () => {
@@ -84,4 +107,18 @@ describe("a policy that stops the start", () => {
       "Portico cannot start:\n  - acme.api.warehouse.v1.WarehouseService is given twice: remove one of the services",
     );
   });
+});
+
+test("knows every permission that methods, conditions and fields name, and where", () => {
+  const answer = () => ({});
+  const strict = service(policy.StrictService, {
+    inherit: answer,
+    inheritChange: answer,
+    tighten: answer,
+    bucket: answer,
+  });
+  expect([...permissionsIn(createMethodTable([strict]))]).toEqual([
+    ["strict.use", "acme.api.policy.v1.StrictService/Inherit"],
+    ["strict.more", "acme.api.policy.v1.StrictService/Tighten"],
+  ]);
 });

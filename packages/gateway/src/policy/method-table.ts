@@ -1,26 +1,30 @@
-import { type DescMethod, getOption, hasOption } from "@bufbuild/protobuf";
+import type { DescField, DescMethod } from "@bufbuild/protobuf";
+import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import { StartError } from "../errors.ts";
-import { method as methodOption } from "../gen/portico/v1/policy_pb.ts";
 import type { AnyHandler, PublicService } from "../service.ts";
-import { createRequiredCheck, type RequiredCheck } from "./required.ts";
+import type { NamedPermissions } from "./access.ts";
+import { cacheProblems } from "./cache-rule.ts";
+import { type Condition, compileCondition } from "./conditions/condition.ts";
+import { compileGuards, hiddenFields, type MethodGuards } from "./fields/field-guards.ts";
+import { guardProblems } from "./fields/guard-problems.ts";
+import { type MethodPolicy, policyOf } from "./method-policy.ts";
+import type { Rights } from "./rights.ts";
 
 /** Everything that is decided about a public method before the first call. */
-export interface MethodEntry {
+export interface MethodEntry extends Omit<MethodPolicy, "conditions"> {
   readonly method: DescMethod;
   /** `package.Service/Method`, as in the path and the log. */
   readonly name: string;
-  /** Who may call it. */
-  readonly access: Access;
-  /** Finds required fields that a request leaves out. */
-  readonly required: RequiredCheck;
+  /** What must be true of a call besides. */
+  readonly conditions: readonly Condition[];
+  /** The fields that not everyone may read or set. */
+  readonly guards: MethodGuards;
+  /** The fields of the answer that a caller may not read. */
+  readonly hiddenFrom: (rights: Rights) => ReadonlySet<DescField>;
+  /** Whether a call may change something: it has no `idempotency_level = NO_SIDE_EFFECTS`. */
+  readonly mutates: boolean;
   readonly handler: AnyHandler;
 }
-
-/** Who may call a method: the compiled form of `portico.v1.MethodPolicy.access`. */
-export type Access =
-  | { readonly kind: "anonymous" }
-  | { readonly kind: "authenticated" }
-  | { readonly kind: "permission"; readonly permission: string };
 
 /** The entry of each public method. */
 export type MethodTable = ReadonlyMap<DescMethod, MethodEntry>;
@@ -38,23 +42,88 @@ export function entryOf(methods: MethodTable, method: DescMethod): MethodEntry {
  * Throws a {@link StartError} that lists every method without a policy, or with one that makes no sense.
  */
 export function createMethodTable(services: readonly PublicService[]): MethodTable {
-  const problems: string[] = duplicates(services);
+  const methods = services.flatMap(({ desc }) => desc.methods);
+  const problems: string[] = [...duplicates(services), ...guardProblems(methods)];
   const table = new Map<DescMethod, MethodEntry>();
   for (const { desc, handlers } of services) {
     for (const method of desc.methods) {
-      const access = accessOf(method);
       const handler = handlers[method.localName];
-      if (typeof access === "string") problems.push(access);
-      else if (handler !== undefined) table.set(method, createEntry(method, access, handler));
+      const policy = policyOf(method);
+      if (isList(policy)) problems.push(...policy);
+      else if (handler !== undefined) addEntry(table, problems, { method, policy, handler });
     }
   }
-  if (problems.length > 0) throw new StartError(problems);
+  if (problems.length > 0) throw new StartError([...new Set(problems)]);
   return table;
 }
 
-function createEntry(method: DescMethod, access: Access, handler: AnyHandler): MethodEntry {
+/** Every permission that methods, fields and conditions name, with where it is named first. */
+export function permissionsIn(methods: MethodTable): NamedPermissions {
+  const named = new Map<string, string>();
+  const add = (permission: string | undefined, where: string): void => {
+    if (permission !== undefined && !named.has(permission)) named.set(permission, where);
+  };
+  for (const { name, access, guards, conditions } of methods.values()) {
+    for (const permission of access.kind === "permission" ? access.permissions : []) add(permission, name);
+    for (const { permissions } of conditions)
+      for (const permission of permissions) add(permission, `the condition of ${name}`);
+    for (const { field, read, set } of [...guards.read, ...guards.set]) {
+      add(read?.permission, `${field.parent.typeName}.${field.name}`);
+      add(set?.permission, `${field.parent.typeName}.${field.name}`);
+    }
+  }
+  return named;
+}
+
+function addEntry(
+  table: Map<DescMethod, MethodEntry>,
+  problems: string[],
+  { method, policy, handler }: Pick<MethodEntry, "method" | "handler"> & { readonly policy: MethodPolicy },
+): void {
   const name = `${method.parent.typeName}/${method.name}`;
-  return { method, name, access, required: createRequiredCheck(method.input), handler };
+  const guards = compileGuards(method);
+  const conditions = policy.conditions.flatMap((source) => compile(source, method, problems));
+  if (policy.cache !== undefined)
+    problems.push(
+      ...cacheProblems({
+        method,
+        rule: policy.cache,
+        conditions,
+        guardedFields: guards.read.map(({ field }) => field),
+      }),
+    );
+  const mutates = method.idempotency !== MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
+  table.set(method, {
+    ...policy,
+    method,
+    name,
+    conditions,
+    guards,
+    hiddenFrom: remember(guards),
+    mutates,
+    handler,
+  });
+}
+
+function compile(source: string, method: DescMethod, problems: string[]): Condition[] {
+  try {
+    return [compileCondition(source, method.input)];
+  } catch (error) {
+    if (!(error instanceof StartError)) throw error;
+    const where = `${method.parent.typeName}.${method.name}: (portico.v1.method).condition`;
+    problems.push(...error.problems.map((problem) => `${where}: ${problem}`));
+    return [];
+  }
+}
+
+/** Callers of the same roles share their rights, so that this is worked out once for all of them. */
+function remember(guards: MethodGuards): MethodEntry["hiddenFrom"] {
+  const known = new WeakMap<Rights, ReadonlySet<DescField>>();
+  return (rights) => {
+    const hidden = known.get(rights) ?? hiddenFields(guards, rights.has);
+    known.set(rights, hidden);
+    return hidden;
+  };
 }
 
 function duplicates(services: readonly PublicService[]): string[] {
@@ -64,30 +133,7 @@ function duplicates(services: readonly PublicService[]): string[] {
     .map((name) => `${name} is given twice: remove one of the services`);
 }
 
-/** The access rule of a method, or what is wrong with it. */
-function accessOf(method: DescMethod): Access | string {
-  if (!hasOption(method, methodOption)) return describe(method, "has no policy");
-  const { access } = getOption(method, methodOption);
-  switch (access.case) {
-    case undefined:
-      return describe(method, "has a policy that does not say who may call it");
-    case "permission":
-      if (permissionPattern.test(access.value)) return { kind: "permission", permission: access.value };
-      return describe(method, `has the permission "${access.value}", which is not like "orders.read"`);
-    default:
-      if (access.value) return { kind: access.case };
-      return describe(method, `says ${access.case}: false, which means nothing`);
-  }
-}
-
-const permissionPattern = /^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$/;
-
-function describe(method: DescMethod, problem: string): string {
-  const noun = method.parent.name.replace(/Service$/, "").toLowerCase();
-  return [
-    `${method.parent.typeName}.${method.name} ${problem}. Write into the rpc, in ${method.parent.file.name}.proto:`,
-    `  option (portico.v1.method) = {permission: "${noun}.read"};`,
-    "or {authenticated: true} for every caller with credentials, or {anonymous: true} for everyone;",
-    "then run: npx -y pnpm@12 generate",
-  ].join("\n");
+/** `Array.isArray` does not know read-only lists. */
+function isList(policy: MethodPolicy | readonly string[]): policy is readonly string[] {
+  return Array.isArray(policy);
 }

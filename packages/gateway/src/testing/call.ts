@@ -13,11 +13,14 @@ export function testCall(parts: Partial<Call> = {}): Call {
     method: pub.WarehouseService.method.getCrate,
     requestId: "request-1",
     principal: anonymous,
+    rights: { has: () => false, key: "none" },
+    hidden: new Set(),
+    recheck: async () => {},
     signal: new AbortController().signal,
     remainingMs: () => 60_000,
     upstreams: inMemory([], () => {}),
     loaders: createLoaderScope("call"),
-    record: createCallRecord({ requestId: "request-1", httpMethod: "POST", path: "/" }),
+    record: createCallRecord({ requestId: "request-1", httpMethod: "POST", path: "/", address: "127.0.0.1" }),
     ...parts,
   };
 }

@@ -5,6 +5,7 @@ import { enumByName } from "../consolidation/enum.ts";
 import { groupLoader, loader } from "../consolidation/loader.ts";
 import { nested, related } from "../consolidation/source.ts";
 import { view } from "../consolidation/view.ts";
+import { service } from "../service.ts";
 import { upstream } from "../upstream/upstream.ts";
 import { inMemory, testCall } from "./call.ts";
 import { internal, pub } from "./protos.ts";
@@ -72,6 +73,15 @@ export const crateView = view(internal.CrateSchema, pub.CrateSchema, {
   ),
   keeper: related(keepersById, (crate) => crate.keeperId, keeperView, { onMissing: "empty" }),
   scans: related(scansBySerial, (crate) => crate.serial, scanView, { onMissing: "empty" }),
+});
+
+/** The public service, whose handlers do nothing. */
+export const warehouseService = service(pub.WarehouseService, {
+  getStatus: () => ({}),
+  getCrate: () => ({}),
+  listCrates: () => ({}),
+  storeCrates: () => ({}),
+  async *watchCrates() {},
 });
 
 function publicSlot({ aisle, level }: internal.Slot): pub.Slot {

@@ -5,11 +5,12 @@ import type {
   MessageInitShape,
   MessageShape,
 } from "@bufbuild/protobuf";
-import { Code, type Transport } from "@connectrpc/connect";
+import type { Transport } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import type { Call } from "../call.ts";
 import { PublicError, StartError } from "../errors.ts";
 import { recordUpstreamCall } from "../observe/call-record.ts";
+import { identityHeaders } from "./identity.ts";
 import { createSession, isNeverProcessed, type UpstreamSession } from "./session.ts";
 import { toPublicError } from "./translate.ts";
 import { type AnyUpstream, declaration, type UpstreamDeclaration } from "./upstream.ts";
@@ -42,6 +43,8 @@ export interface UpstreamClientOptions {
   readonly transports?: Readonly<Record<string, Transport>>;
   /** The largest message that is taken, in bytes. */
   readonly maxResponseBytes: number;
+  /** The gateway's own credentials: a bearer token that every upstream gets. Read for each call. */
+  readonly token?: (() => string | undefined) | undefined;
 }
 
 /** What is kept back from the deadline, so that the gateway can still answer, in milliseconds. */
@@ -74,12 +77,13 @@ export function createUpstreamClients(
     }
   }
   if (problems.length > 0) throw new StartError(problems);
-  return createClients(transports, sessions);
+  return createClients(transports, sessions, options.token ?? (() => undefined));
 }
 
 function createClients(
   transports: ReadonlyMap<string, Transport>,
   sessions: ReadonlyMap<string, UpstreamSession>,
+  token: () => string | undefined,
 ): UpstreamClients {
   const transportOf = ({ name }: UpstreamDeclaration): Transport => {
     const transport = transports.get(name);
@@ -92,14 +96,20 @@ function createClients(
       const ended = startRecord(upstream, method.localName, call);
       const send = async () => {
         const timeoutMs = Math.min(upstream.timeoutMs, timeLeft(call));
-        return transportOf(upstream).unary(method, call.signal, timeoutMs, headersFor(call), request);
+        return transportOf(upstream).unary(
+          method,
+          call.signal,
+          timeoutMs,
+          headersFor(upstream, call, token()),
+          request,
+        );
       };
       try {
         const answer = await send().catch((error: unknown) => sendAgain(error, send, call));
         ended("ok");
         return answer.message;
       } catch (error) {
-        throw ended(toPublicError(error, call.signal, upstream.name));
+        throw ended(toPublicError(error, call.signal, upstream));
       }
     },
     stream: async function* (upstream, method, request, call) {
@@ -107,20 +117,20 @@ function createClients(
       // Connect's client goes on reading when its reader stops: only a signal ends the call.
       const reader = new AbortController();
       const signal = AbortSignal.any([call.signal, reader.signal]);
-      let end: "ok" | PublicError = new PublicError(Code.Canceled, "The reader stopped.");
+      let end: "ok" | PublicError = new PublicError("CALLER_LEFT", "The reader stopped.");
       try {
         const transport = transportOf(upstream);
         const answer = await transport.stream(
           method,
           signal,
           timeLeft(call),
-          headersFor(call),
+          headersFor(upstream, call, token()),
           once(request),
         );
         yield* answer.message;
         end = "ok";
       } catch (error) {
-        end = toPublicError(error, call.signal, upstream.name);
+        end = toPublicError(error, call.signal, upstream);
         throw end;
       } finally {
         ended(end);
@@ -162,15 +172,19 @@ function createTransport(
 }
 
 /** What goes along with each call. A list of what is sent, not of what is held back. */
-function headersFor(call: Call): Headers {
-  return new Headers({ "x-request-id": call.requestId });
+function headersFor({ identity }: UpstreamDeclaration, call: Call, token: string | undefined): Headers {
+  return new Headers({
+    "x-request-id": call.requestId,
+    ...identityHeaders(identity, call.principal),
+    ...(token !== undefined && { authorization: `Bearer ${token}` }),
+  });
 }
 
 /** Whole milliseconds: the protocols have no fractions. */
 function timeLeft(call: Call): number {
   const left = Math.floor(call.remainingMs() - reserveMs);
   if (left > 0) return left;
-  throw new PublicError(Code.DeadlineExceeded, "The time for this call is over.");
+  throw new PublicError("DEADLINE_EXCEEDED", "The time for this call is over.");
 }
 
 /** Returns a function that notes how the call ended, and gives back the error that it was given. */

@@ -1,68 +1,72 @@
+import { durationMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { internalWords, PublicError } from "../errors.ts";
+import { PublicError } from "../errors.ts";
+import { RetryInfoSchema } from "../gen/google/rpc/error_details_pb.ts";
+import type { Reason } from "../reasons.ts";
+import type { UpstreamDeclaration } from "./upstream.ts";
 
 /**
- * Turns whatever a call to an upstream ended in into an error that may be shown to the public: a code that is true
- * for the caller, and the gateway's own words. What the upstream said is kept as the cause, for the log.
+ * Turns whatever a call to an upstream ended in into an error that may be shown to the public: a reason that is true
+ * for the caller, and the gateway's own words. What the upstream said is kept as the cause, for the log; of its details
+ * and metadata, only when to call again is passed on.
  *
  * @param error what was thrown
  * @param signal the signal of the public call: it tells a caller who left from an upstream that broke off
- * @param upstream the upstream's name, for the log
+ * @param upstream its name is for the log; one that is told who calls is believed when it refuses the caller
  */
-export function toPublicError(error: unknown, signal: AbortSignal, upstream: string): PublicError {
+export function toPublicError(
+  error: unknown,
+  signal: AbortSignal,
+  upstream: Pick<UpstreamDeclaration, "name" | "identity">,
+): PublicError {
   if (error instanceof PublicError) return error;
   if (signal.aborted && signal.reason instanceof PublicError) return signal.reason;
-  const cause = new Error(`the upstream ${upstream} failed`, { cause: error });
-  if (signal.aborted) return new PublicError(Code.Canceled, "The caller ended the call.", { cause });
-  const code = publicCode(error);
-  return new PublicError(code, words[code], { cause });
+  const cause = new Error(`the upstream ${upstream.name} failed`, { cause: error });
+  if (signal.aborted) return new PublicError("CALLER_LEFT", undefined, { cause });
+  const reason = publicReason(error, upstream.identity.length > 0);
+  const retryAfterMs = retryReasons.has(reason) ? retryDelayOf(error) : undefined;
+  return new PublicError(reason, undefined, { cause, ...(retryAfterMs !== undefined && { retryAfterMs }) });
 }
 
-/** The codes that the public can get because of an upstream. */
-type PublicCode = keyof typeof words;
-
-const words = {
-  [Code.InvalidArgument]: "The request is not valid.",
-  [Code.NotFound]: "What the request asks for does not exist.",
-  [Code.AlreadyExists]: "What the request would create exists already.",
-  [Code.FailedPrecondition]: "The request does not fit the present state.",
-  [Code.OutOfRange]: "The request is out of range.",
-  [Code.Aborted]: "Another request got in the way. Try again.",
-  [Code.ResourceExhausted]: "A service that this request needs has too much to do. Try again later.",
-  [Code.Unavailable]: "A service that this request needs is not available. Try again shortly.",
-  [Code.DeadlineExceeded]: "A service that this request needs did not answer in time.",
-  [Code.Internal]: internalWords,
-} as const;
-
 /** An upstream that answered is believed about the request, but not about itself or about the gateway. */
-function publicCode(error: unknown): PublicCode {
-  if (!(error instanceof ConnectError)) return Code.Internal;
-  return error.isWireError
-    ? (wireCodes[error.code] ?? Code.Internal)
-    : (localCodes[error.code] ?? Code.Internal);
+function publicReason(error: unknown, knowsCaller: boolean): Reason {
+  if (!(error instanceof ConnectError)) return "INTERNAL";
+  if (!error.isWireError) return localReasons[error.code] ?? "INTERNAL";
+  if (error.code === Code.PermissionDenied && knowsCaller) return "CONDITION_NOT_MET";
+  return wireReasons[error.code] ?? "INTERNAL";
 }
 
 /**
- * From the code that an upstream answered. What is not listed is `internal`, `permission_denied` too: it was the
+ * From the code that an upstream answered. What is not listed is `internal`: so is `unauthenticated`, since it was the
  * gateway's own credentials that did not do.
  */
-const wireCodes: Partial<Record<Code, PublicCode>> = {
-  [Code.InvalidArgument]: Code.InvalidArgument,
-  [Code.NotFound]: Code.NotFound,
-  [Code.AlreadyExists]: Code.AlreadyExists,
-  [Code.FailedPrecondition]: Code.FailedPrecondition,
-  [Code.OutOfRange]: Code.OutOfRange,
-  [Code.Aborted]: Code.Aborted,
-  [Code.ResourceExhausted]: Code.ResourceExhausted,
-  [Code.Unavailable]: Code.Unavailable,
-  [Code.DeadlineExceeded]: Code.DeadlineExceeded,
-  [Code.Canceled]: Code.Unavailable,
+const wireReasons: Partial<Record<Code, Reason>> = {
+  [Code.InvalidArgument]: "REQUEST_REJECTED",
+  [Code.NotFound]: "NOT_FOUND",
+  [Code.AlreadyExists]: "ALREADY_EXISTS",
+  [Code.FailedPrecondition]: "FAILED_PRECONDITION",
+  [Code.OutOfRange]: "OUT_OF_RANGE",
+  [Code.Aborted]: "CONFLICT",
+  [Code.ResourceExhausted]: "SERVICE_BUSY",
+  [Code.Unavailable]: "SERVICE_UNAVAILABLE",
+  [Code.DeadlineExceeded]: "SERVICE_TIMEOUT",
+  [Code.Canceled]: "SERVICE_UNAVAILABLE",
 };
 
 /** From the code that the client gives to a broken connection or a broken answer: never the public caller's fault. */
-const localCodes: Partial<Record<Code, PublicCode>> = {
-  [Code.Unavailable]: Code.Unavailable,
-  [Code.Aborted]: Code.Unavailable,
-  [Code.Canceled]: Code.Unavailable,
-  [Code.DeadlineExceeded]: Code.DeadlineExceeded,
+const localReasons: Partial<Record<Code, Reason>> = {
+  [Code.Unavailable]: "SERVICE_UNAVAILABLE",
+  [Code.Aborted]: "SERVICE_UNAVAILABLE",
+  [Code.Canceled]: "SERVICE_UNAVAILABLE",
+  [Code.DeadlineExceeded]: "SERVICE_TIMEOUT",
 };
+
+const retryReasons: ReadonlySet<Reason> = new Set<Reason>(["SERVICE_BUSY", "SERVICE_UNAVAILABLE"]);
+const maxRetryDelayMs = 3_600_000;
+
+function retryDelayOf(error: unknown): number | undefined {
+  if (!(error instanceof ConnectError)) return undefined;
+  const [info] = error.findDetails(RetryInfoSchema);
+  const delayMs = info?.retryDelay === undefined ? 0 : durationMs(info.retryDelay);
+  return delayMs > 0 ? Math.min(delayMs, maxRetryDelayMs) : undefined;
+}

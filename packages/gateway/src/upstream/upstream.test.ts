@@ -8,6 +8,7 @@ test("declares a service, with 5 seconds for a unary call", () => {
   expect(warehouse[declaration]).toEqual({
     name: "warehouse",
     service: internal.WarehouseService,
+    identity: [],
     timeoutMs: 5_000,
   });
   expect(upstream("w_2", internal.WarehouseService, { timeoutMs: 0.5 })[declaration].timeoutMs).toBe(0.5);

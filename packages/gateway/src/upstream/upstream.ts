@@ -16,13 +16,27 @@ export interface UpstreamOptions {
    * has the public call's deadline alone. Default: 5,000.
    */
   readonly timeoutMs?: number;
+  /**
+   * What the service is told about the caller, as metadata that the gateway sets: `subject` is in `x-portico-subject`.
+   * Values are percent-encoded where they are not printable ASCII; `roles` are joined by commas. Nothing that a caller
+   * sends gets there. A service that is told anything may refuse callers: its `permission_denied` reaches them.
+   * Default: nothing.
+   */
+  readonly identity?: readonly IdentityFact[];
 }
+
+/**
+ * What can be told about a caller. `kind` is how it was recognised: `anonymous`, `token`, `api_key`, `certificate`, or
+ * `tenant` for an answer that all callers of a tenant share.
+ */
+export type IdentityFact = "kind" | "subject" | "issuer" | "tenant" | "roles";
 
 /** What an upstream is: its name, its service and its options. */
 export interface UpstreamDeclaration<S extends DescService = DescService> {
   readonly name: string;
   readonly service: S;
   readonly timeoutMs: number;
+  readonly identity: readonly IdentityFact[];
 }
 
 /** Under this key, so that a service may have a method of any name. */
@@ -77,7 +91,12 @@ export function upstream<S extends DescService>(
     throw new TypeError(`upstream: the name must be lower-case letters, digits and _, got "${name}"`);
   if (!(timeoutMs > 0))
     throw new TypeError(`upstream ${name}: timeoutMs must be more than 0, got ${timeoutMs}`);
-  const declared: UpstreamDeclaration<S> = { name, service, timeoutMs };
+  const declared: UpstreamDeclaration<S> = {
+    name,
+    service,
+    timeoutMs,
+    identity: options.identity ?? [],
+  };
   const methods = service.methods.map((method) => [method.localName, invoker(declared, method)]);
   // The compiler cannot follow the methods of a service that it does not know.
   return { ...Object.fromEntries(methods), [declaration]: declared } as Upstream<S>;
