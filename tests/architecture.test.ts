@@ -16,10 +16,13 @@ const sources: readonly Source[] = globSync("**/*.ts", { cwd: root })
 
 /** Which folders may not be imported from a folder. */
 const forbidden: Readonly<Record<string, readonly string[]>> = {
-  policy: ["edge", "consolidation", "upstream"],
-  upstream: ["edge", "consolidation", "policy"],
-  consolidation: ["edge", "policy"],
-  observe: ["edge", "policy", "consolidation", "upstream"],
+  policy: ["edge", "consolidation", "upstream", "answers", "cli"],
+  upstream: ["edge", "consolidation", "policy", "answers", "cli"],
+  consolidation: ["edge", "policy", "answers", "cli"],
+  observe: ["edge", "policy", "consolidation", "upstream", "answers", "cli"],
+  answers: ["edge", "upstream", "cli"],
+  edge: ["answers", "consolidation", "upstream", "cli"],
+  cli: ["edge", "consolidation", "upstream", "answers"],
 };
 
 describe("the gateway's sources", () => {
@@ -27,7 +30,9 @@ describe("the gateway's sources", () => {
     const folders = new Set(sources.map(({ path }) => folderOf(path)));
     expect([...folders].sort()).toEqual([
       "",
+      "answers",
       "app",
+      "cli",
       "consolidation",
       "edge",
       "observe",

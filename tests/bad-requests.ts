@@ -72,17 +72,17 @@ export function badJson(): BadRequest[] {
     ['{"userId":"user-1","lineItems":[{"product":"a","quantity":1},7]}', /^line_items\[1\]: /, createOrder],
     [
       '{"userId":"user-1","lineItems":[{"product":"a","quantity":1,"unitPrice":{"currencyCode":"EUR","units":"-1"}}]}',
-      /^line_items\[0\]\.unit_price\.units: must be from 0 to 1000000, got -1$/,
+      /^line_items\[0\]\.unit_price: must be from 0 to 1000000 units, with nanos from 0 to 999999999$/,
       createOrder,
     ],
     [
       '{"userId":"user-1","lineItems":[{"product":"a","quantity":1,"unitPrice":{"currencyCode":"EUR","nanos":-1}}]}',
-      /^line_items\[0\]\.unit_price\.nanos: /,
+      /^line_items\[0\]\.unit_price: must be from 0 to 1000000 units, with nanos from 0 to 999999999$/,
       createOrder,
     ],
     [
       '{"userId":"user-1","lineItems":[{"product":"a","quantity":1,"unitPrice":{"currencyCode":"euro"}}]}',
-      /^line_items\[0\]\.unit_price\.currency_code: must be three capital letters/,
+      /^line_items\[0\]\.unit_price\.currency_code: must be 3 characters$/,
       createOrder,
     ],
     [
@@ -90,7 +90,13 @@ export function badJson(): BadRequest[] {
       /^line_items: all prices must be in one currency, got EUR, USD$/,
       createOrder,
     ],
-    ['{"email":"not an email"}', /^email: is not an email address$/, UsersService.method.createUser],
+    [
+      '{"userId":"user-1","lineItems":[{"product":"a","quantity":1,"unitPrice":{"currencyCode":"eur"}}]}',
+      /^line_items\[0\]\.unit_price\.currency_code: does not match regex pattern `\^\[A-Z\]\{3\}\$`$/,
+      createOrder,
+    ],
+    ['{"email":"not an email"}', /^email: must be a valid email address$/, createUser],
+    [`{"email":"${"a".repeat(300)}@example.com"}`, /^email: must be at most 254 characters$/, createUser],
     ['{"backlog":-1}', /^backlog/, watchOrdersWithUser],
     ['{"backlog":101}', /^backlog/, watchOrdersWithUser],
     ['{"backlog":"x"}', /backlog/, watchOrdersWithUser],
@@ -116,8 +122,16 @@ export function badValues(): BadRequest[] {
     [createOrder, { userId: "user-1" }, /^line_items: is required$/],
     [createOrder, order(line, line, { quantity: 1 }), /^line_items\[2\]\.product: is required$/],
     [createOrder, order(line, { product: "Webcam" }), /^line_items\[1\]\.quantity: is required$/],
-    [createOrder, order(line, { product: "Webcam", quantity: -3 }), /^line_items\[1\]\.quantity: .*-3/],
-    [createOrder, order(...Array<object>(101).fill(line)), /^line_items: at most 100, got 101/],
+    [
+      createOrder,
+      order(line, { product: "Webcam", quantity: -3 }),
+      /^line_items\[1\]\.quantity: must be .* 1 .* 1000000$/,
+    ],
+    [
+      createOrder,
+      order(...Array<object>(101).fill(line)),
+      /^line_items: must contain no more than 100 item\(s\)$/,
+    ],
     [createOrder, { ...order(line), userId: "nobody" }, /^user_id: there is no user/],
     [listUsers, { pageSize: -1 }, /^page_size: .*-1/],
     [listOrdersWithUser, { pageSize: -2_147_483_648 }, /^page_size: .*-2147483648/],
@@ -127,7 +141,11 @@ export function badValues(): BadRequest[] {
     [listUsers, { pageToken: "A".repeat(10_000) }, /^page_token: /],
     [listOrdersWithUser, { pageToken: "b3JkZXJzOjE" }, /^page_token: /],
     [listItemsGroupedByUsers, { pageToken: "-" }, /^page_token: /],
-    [listOrdersWithUser, { userIds: Array<string>(501).fill("user-1") }, /^user_ids: at most 500, got 501/],
+    [
+      listOrdersWithUser,
+      { userIds: Array<string>(501).fill("user-1") },
+      /^user_ids: must contain no more than 500 item\(s\)$/,
+    ],
   ];
   return cases.map(([method, request, says]) => {
     const body = JSON.stringify(request);

@@ -18,7 +18,7 @@ let system: System;
 let token: string;
 async function start(options: SystemOptions = {}): Promise<void> {
   system = await startSystem(options);
-  token = await system.token("viewer");
+  token = await system.token("support");
 }
 afterEach(() => system.close());
 

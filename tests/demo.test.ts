@@ -39,14 +39,20 @@ describe("the demo", () => {
     test("a token for each role, and lines that work as printed", async () => {
       const tokens = demo.output().match(/^(ADMIN|SUPPORT|VIEWER)=\S+$/gm) ?? [];
       expect(tokens).toHaveLength(3);
-      await expectToWork([tokens.join("\n"), ...bannerCommands(demo.output())]);
+      const others = await expectToWork([tokens.join("\n"), ...bannerCommands(demo.output())]);
+      expect(others).toEqual([]);
     });
 
     test("what the README says, line by line", async () => {
       const blocks = readFileSync(`${root}/README.md`, "utf8").matchAll(/```sh call\n(.*?)```/gs);
-      await expectToWork(
+      const [hidden, matrix, ...others] = await expectToWork(
         [...blocks].map(([, text = ""]) => text.replaceAll("http://127.0.0.1:8080", demo.url)),
       );
+      const { orders } = JSON.parse(hidden ?? "");
+      expect(orders).toHaveLength(2);
+      expect(orders[0]).not.toHaveProperty("userEmail");
+      expect(matrix).toContain(readFileSync(`${root}/docs/policy-matrix.txt`, "utf8"));
+      expect(others).toEqual([]);
     });
   });
 });
@@ -94,11 +100,12 @@ describe("the demo on a port that is taken", () => {
   });
 });
 
-/** Expects the same orders from every protocol, and at last a refusal. The first command only fetches tokens. */
-async function expectToWork(commands: readonly string[]): Promise<void> {
-  const answers = await paste(commands);
-  expect(answers).toHaveLength(6);
-  const [json, get, grpc, grpcWeb, sdk, refusal] = answers;
+/**
+ * Expects the same orders from every protocol, then a refusal. The first command only fetches tokens. Resolves to what
+ * the commands after these answered.
+ */
+async function expectToWork(commands: readonly string[]): Promise<string[]> {
+  const [json, get, grpc, grpcWeb, sdk, refusal, ...others] = await paste(commands);
   const { orders } = JSON.parse(json ?? "");
   expect(orders).toHaveLength(2);
   expect(orders[0].userEmail).toMatch(/@example\.com$/);
@@ -108,6 +115,7 @@ async function expectToWork(commands: readonly string[]): Promise<void> {
   );
   expect(sdk?.trim().split("\n")).toEqual(lines);
   expect(JSON.parse(refusal ?? "").code).toBe("permission_denied");
+  return others;
 }
 
 /** Runs commands in one shell, as a person pastes them, and returns what each one after the first printed. */

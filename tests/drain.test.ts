@@ -126,8 +126,8 @@ describe("two gateways in one process", () => {
   test("share nothing: not data, not identity, not their logs, not their end", async () => {
     await using first = await startSystem({ mocks: { ...small, seed: 1 } });
     const second = await startSystem({ mocks: { ...small, seed: 2 } });
-    const ofFirst = new Portico({ baseUrl: first.url, token: await first.token("viewer") });
-    const ofSecond = new Portico({ baseUrl: second.url, token: await second.token("viewer") });
+    const ofFirst = new Portico({ baseUrl: first.url, token: await first.token("support") });
+    const ofSecond = new Portico({ baseUrl: second.url, token: await second.token("support") });
     const [a, b] = await Promise.all([
       ofFirst.orders.listOrdersWithUser({ pageSize: 5 }),
       ofSecond.orders.listOrdersWithUser({ pageSize: 5 }),
@@ -195,7 +195,7 @@ async function startProgram(mocks: RunningMocks, env: Readonly<Record<string, st
   // The message and the log come by different ways.
   await expect.poll(lines, waiting).toContainEqual(expect.stringContaining("listening"));
   const { url, adminUrl } = log().find(({ msg }) => msg === "listening");
-  const token = async () => (await fetch(`${url}/demo/token?sub=ada&role=viewer`)).text();
+  const token = async () => (await fetch(`${url}/demo/token?sub=ada&role=support`)).text();
   return { child, url, adminUrl, token, log, ended };
 }
 

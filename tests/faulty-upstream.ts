@@ -102,7 +102,7 @@ export function frame(
   return Buffer.concat([head, payload]);
 }
 
-export const frameType = { data: 0, headers: 1, settings: 4 };
+export const frameType = { data: 0, headers: 1, reset: 3, settings: 4 };
 export const endHeaders = 4;
 const ack = 1;
 const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -6,8 +6,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { OrdersService } from "../packages/gateway/src/gen/smpl/api/orders/v1/api_orders_service_pb.ts";
 import { UsersService } from "../packages/gateway/src/gen/smpl/api/users/v1/api_users_service_pb.ts";
-import { overH1, overH2, overTcp } from "./exchange.ts";
-import { envelope, rawCall } from "./raw-call.ts";
+import { type Exchange, overH1, overH2, overTcp } from "./exchange.ts";
+import { detailsIn } from "./open-details.ts";
+import { envelope, rawCall, textOf } from "./raw-call.ts";
 import { type System, startSystem } from "./system.ts";
 
 // Clients that leave, flood or stall on purpose. An error that nobody catches would fail the run, as it would end
@@ -23,13 +24,16 @@ afterAll(() => system.close());
 afterEach(async () => {
   const healthy = await rawCall(system.url, UsersService.method.getUser, { id: "user-1" }, { token });
   expect(healthy.code).toBe("ok");
-  await expect.poll(() => system.inFlight()).toBe(0);
+  await expect.poll(() => system.inFlight(), waiting).toBe(0);
 });
 
 const getUser = `/${UsersService.typeName}/GetUser`;
 const listOrders = `/${OrdersService.typeName}/ListOrdersWithUser`;
 const watchOrders = `/${OrdersService.typeName}/WatchOrdersWithUser`;
 const empty = "?encoding=json&message=%7B%7D";
+
+/** Enough for a machine that is busy. */
+const waiting = { timeout: 10_000 };
 
 function open(bytes: string): Socket {
   const { hostname, port } = new URL(system.url);
@@ -56,7 +60,7 @@ describe("a client that leaves", () => {
         if (delay % 2 === 0) socket.destroy();
         else socket.resetAndDestroy();
       }
-    await expect.poll(() => system.inFlight()).toBe(0);
+    await expect.poll(() => system.inFlight(), waiting).toBe(0);
   });
 
   test("in the middle of a body", async () => {
@@ -66,7 +70,7 @@ describe("a client that leaves", () => {
       await sleep(delay);
       socket.destroy();
     }
-    await expect.poll(() => system.inFlight()).toBe(0);
+    await expect.poll(() => system.inFlight(), waiting).toBe(0);
   });
 
   test.each([0, 1, 3, 10, 40])("HTTP/2 streams and all, after %d ms", async (delay) => {
@@ -78,7 +82,7 @@ describe("a client that leaves", () => {
       for (const stream of streams) stream.close(constants.NGHTTP2_CANCEL);
       session[leave]();
     }
-    await expect.poll(() => system.inFlight()).toBe(0);
+    await expect.poll(() => system.inFlight(), waiting).toBe(0);
   });
 
   test("without having read a long stream, is forgotten", async () => {
@@ -95,11 +99,11 @@ describe("a client that leaves", () => {
       .request({ ...headers, ":method": "POST", ":path": watchOrders })
       .on("error", ignore)
       .end(body);
-    await expect.poll(() => system.inFlight()).toBe(2);
+    await expect.poll(() => system.inFlight(), waiting).toBe(2);
     socket.destroy();
     session.destroy();
-    await expect.poll(() => system.inFlight()).toBe(0);
-    await expect.poll(() => system.mocks.orders.calls.active()).toBe(0);
+    await expect.poll(() => system.inFlight(), waiting).toBe(0);
+    await expect.poll(() => system.mocks.orders.calls.active(), waiting).toBe(0);
   });
 });
 
@@ -108,7 +112,7 @@ test("pipelining: 16 requests are answered, 17 end the connection", async () => 
   const answers = (await overTcp(system.url, request.repeat(16), 500)).match(/HTTP\/1\.1 200/g);
   expect(answers).toHaveLength(16);
   const socket = open(request.repeat(5_000));
-  await expect.poll(() => socket.closed).toBe(true);
+  await expect.poll(() => socket.closed, waiting).toBe(true);
   expect(await system.inFlight()).toBeLessThanOrEqual(16);
 });
 
@@ -190,9 +194,8 @@ describe("a GET whose message is not UTF-8", () => {
       const headers = { authorization: `Bearer ${token}` };
       const got = await exchange(system.url, { method: "GET", path: `${getUser}${query}`, headers });
       expect(got.status).toBe(400);
-      const error: unknown = JSON.parse(got.body.toString());
       const message = expect.stringMatching(/^(message: is|The request is) not valid UTF-8\.?$/);
-      expect(error).toEqual({ code: "invalid_argument", message });
+      expect(refusalIn(got)).toEqual({ code: "invalid_argument", message, reason: "MALFORMED_REQUEST" });
     }
   });
 
@@ -228,7 +231,7 @@ describe("a method that does not exist", () => {
       const headers: Record<string, string> = type === "" ? {} : { "content-type": type };
       const got = await exchange(system.url, { path, headers, body });
       expect(got.status).toBe(404);
-      expect(JSON.parse(got.body.toString())).toEqual({ code: "unimplemented", message });
+      expect(refusalIn(got)).toEqual({ code: "unimplemented", message, reason: "METHOD_UNKNOWN" });
     }
   });
 
@@ -243,7 +246,7 @@ describe("a method that does not exist", () => {
         body: envelope("x".repeat(100)),
       });
       expect(got.status).toBe(200);
-      expect(got.headers).toMatchObject({ "grpc-status": "12", "grpc-message": encodeURI(message) });
+      expect(got.headers).toMatchObject({ "grpc-status": "12", "grpc-message": message });
     }
   });
 
@@ -252,5 +255,14 @@ describe("a method that does not exist", () => {
     expect(await overTcp(system.url, head)).toMatch(/^HTTP\/1\.1 404 /);
   });
 });
+
+/** All that an answer in JSON says, with the reason in place of the details. */
+function refusalIn(got: Exchange): object {
+  const { details: _, ...error } = JSON.parse(got.body.toString());
+  const [info, request, ...others] = detailsIn(textOf(got));
+  expect(request).toMatchObject({ requestId: got.headers["x-request-id"] });
+  expect(others).toEqual([]);
+  return { ...error, reason: info?.["reason"] };
+}
 
 function ignore(): void {}

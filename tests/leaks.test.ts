@@ -1,10 +1,11 @@
 import { randomUUID } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
-import { type DescMethod, fromBinary, getOption, type MessageInitShape } from "@bufbuild/protobuf";
+import { isDeepStrictEqual } from "node:util";
+import { type DescMethod, fromBinary, type JsonValue, type MessageInitShape } from "@bufbuild/protobuf";
 import { Code, createClient } from "@connectrpc/connect";
 import { SignJWT } from "jose";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { method as methodOption } from "../packages/gateway/src/gen/portico/v1/policy_pb.ts";
 import { InventoryService } from "../packages/gateway/src/gen/smpl/api/inventory/v1/api_inventory_service_pb.ts";
 import { OrdersService } from "../packages/gateway/src/gen/smpl/api/orders/v1/api_orders_service_pb.ts";
 import { UsersService } from "../packages/gateway/src/gen/smpl/api/users/v1/api_users_service_pb.ts";
@@ -12,15 +13,18 @@ import {
   UsersService as InternalUsersService,
   type User,
 } from "../packages/gateway/src/gen/smpl/users/v1/users_service_pb.ts";
+import { type Reason, reasons } from "../packages/gateway/src/reasons.ts";
 import { overH1, overTcp } from "./exchange.ts";
 import { answer, type FaultyUpstream, startFaultyUpstream } from "./faulty-upstream.ts";
 import { newerUser, secret } from "./garbage.ts";
 import { internalFields, namesIn } from "./internal-names.ts";
-import { envelope, type RawAnswer, type RawOptions, rawCall, textOf, ways } from "./raw-call.ts";
+import { detailsIn, openDetails } from "./open-details.ts";
+import { codeName, envelope, type RawAnswer, type RawOptions, rawCall, textOf, ways } from "./raw-call.ts";
 import { type System, startSystem } from "./system.ts";
 
 // Walks over all that the public can call, and every way that it can fail, and looks for what must not get out.
 
+const accessFile = new URL("../packages/gateway/src/app/access.json", import.meta.url);
 const methods = [UsersService, OrdersService, InventoryService].flatMap((service) => service.methods);
 
 /** A request of each method that is answered with as much as there is. */
@@ -189,7 +193,7 @@ async function walkBadInput(): Promise<Seen[]> {
       text: textOf(await overH1(system.url, request)),
     });
   for (const bytes of ["GET / HTTP/1.1\r\nhost: [\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "nonsense\r\n\r\n"])
-    found.push({ what: bytes, text: await overTcp(system.url, bytes, 300) });
+    found.push({ what: bytes, text: openDetails(await overTcp(system.url, bytes, 300)) });
   return found;
 }
 
@@ -322,12 +326,24 @@ describe("what the public sees", () => {
       expectNowhere(part);
   });
 
+  test("has in the details of every error its reason, its request and nothing but facts for programs", () => {
+    const failed = answers.filter(({ answer }) => answer.code !== "ok" && !answer.code.startsWith("http "));
+    expect(failed.length).toBeGreaterThan(methods.length * ways.length * 15);
+    const strange = failed.flatMap(({ method, answer }) => {
+      const faults = faultsOfDetails(answer);
+      return faults.map((fault) => `${method.toString()} ${answer.code}: ${fault}`);
+    });
+    expect([...new Set(strange)]).toEqual([]);
+  });
+
   test("never has a policy", () => {
-    const permissions = methods.map((method) => getOption(method, methodOption).access.value);
-    expect(permissions).toContain("orders.read");
-    for (const permission of permissions) expectNowhere(String(permission));
-    expectNowhere("portico.v1.M");
-    expectNowhere("viewer");
+    const { permissions, roles } = JSON.parse(readFileSync(accessFile, "utf8"));
+    expect(Object.keys(permissions)).toContain("users.read_email");
+    for (const permission of Object.keys(permissions)) expectNowhere(permission);
+    // The other roles are words that anybody may use.
+    expect(Object.keys(roles)).toContain("viewer");
+    for (const part of ["viewer", "principal.", /portico\.v1\.(?!Nothing)/, "buf.validate"])
+      expectNowhere(part);
   });
 });
 
@@ -353,6 +369,29 @@ describe("the log", () => {
       expect(lines().filter((line) => line.includes(part))).toEqual([]);
   });
 });
+
+/** What is wrong with the details of an error; of what is in them, the other tests search all. */
+function faultsOfDetails(answer: RawAnswer): string[] {
+  const text = textOf(answer);
+  const [status, ...details] = detailsIn(text);
+  const [info, request, ...others] = status !== undefined && "code" in status ? details : detailsIn(text);
+  const wanted: Record<string, JsonValue>[] = [
+    { "@type": "google.rpc.ErrorInfo", reason: info?.["reason"] ?? "", domain: "portico" },
+    { "@type": "google.rpc.RequestInfo", requestId: answer.requestId },
+  ];
+  const { metadata = {}, ...facts } = info ?? {};
+  const code = reasons[String(facts["reason"]) as Reason]?.code;
+  const known = ["google.rpc.BadRequest", "google.rpc.RetryInfo"];
+  return [
+    ...(isDeepStrictEqual([facts, request], wanted) ? [] : [`has ${JSON.stringify([facts, request])}`]),
+    ...(code !== undefined && codeName(code) === answer.code ? [] : [`has the reason ${facts["reason"]}`]),
+    ...(Object.keys(Object(metadata)).every((name) => name === "field") ? [] : [JSON.stringify(metadata)]),
+    ...others.filter((detail) => !known.includes(String(detail["@type"]))).map((it) => JSON.stringify(it)),
+    ...(status !== undefined && "code" in status && status["message"] !== answer.message
+      ? ["other words"]
+      : []),
+  ];
+}
 
 /** Says where it was found, and not in which bytes: the first few places will do. */
 function expectNowhere(part: string | RegExp): void {

@@ -9,6 +9,7 @@ import {
 } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 import { type Exchange, overH1, overH2 } from "./exchange.ts";
+import { openDetails } from "./open-details.ts";
 
 /** The ways to make a call: protocol, codec, and the version of HTTP that is usual for it. */
 export const ways = ["connect+json", "connect+proto", "grpc", "grpc-web"] as const;
@@ -63,11 +64,12 @@ export function envelope(
   return Buffer.concat([prefix, Buffer.from(payload)]);
 }
 
-/** Everything that came, as text: headers, trailers, body. */
+/** Everything that came, as text: headers, trailers, body. The details of an error are in clear, see {@link openDetails}. */
 export function textOf({ status, headers, trailers, body }: Exchange): string {
   const lines = (fields: Readonly<Record<string, string>>) =>
     Object.entries(fields).map(([name, value]) => `${name}: ${safeDecode(value)}\n`);
-  return [`${status}\n`, ...lines(headers), body.toString("utf8"), "\n", ...lines(trailers)].join("");
+  const text = [`${status}\n`, ...lines(headers), body.toString("utf8"), "\n", ...lines(trailers)].join("");
+  return openDetails(text);
 }
 
 const contentTypes = {

@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 
@@ -6,7 +7,7 @@ import { describe, expect, test } from "vitest";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const read = (path: string) => readFileSync(`${root}/${path}`, "utf8");
-const documents = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"];
+const documents = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/policy.md", "docs/errors.md"];
 
 const quotes = documents.flatMap((document) =>
   [...read(document).matchAll(/^```(?:proto|ts)\n\/\/ (\S+\/\S+)\n(.*?)^```$/gms)].map(
@@ -28,6 +29,25 @@ describe("the code that the documents quote", () => {
     expect(blocks.length).toBeGreaterThanOrEqual(3);
     const quoted = quotes.filter(({ document, code }) => document === "README.md" && text.includes(code));
     expect(quoted).toHaveLength(blocks.length);
+  });
+});
+
+describe("the links of the documents", () => {
+  const links = documents.flatMap((document) =>
+    [...read(document).matchAll(/\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)/g)].map(([, path = "", heading]) => ({
+      document,
+      target: path === "" ? document : join(dirname(document), path),
+      heading,
+    })),
+  );
+
+  test.each(links)("$document: $target leads somewhere", ({ target, heading }) => {
+    expect(existsSync(`${root}/${target}`), `there is no ${target}`).toBe(true);
+    if (heading === undefined) return;
+    const headings = [...read(target).matchAll(/^#+ (.*)$/gm)].map(([, text = ""]) =>
+      text.toLowerCase().replaceAll(" ", "-"),
+    );
+    expect(headings).toContain(heading);
   });
 });
 

@@ -199,6 +199,9 @@ describe("production mode with an issuer", () => {
     await once(server.listen(0, "127.0.0.1"), "listening");
     issuer = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   });
+  afterEach(() => {
+    issuerIsUp = true;
+  });
   afterAll(async () => {
     server.close();
     await mocks.close();
@@ -274,10 +277,10 @@ describe("production mode with an issuer", () => {
     expect(JSON.stringify(lines())).not.toContain("eyJ");
   });
 
-  test("cannot tell while the issuer is down, says so, and recovers", async () => {
-    const { call } = await startProduction();
-    const authorization = `Bearer ${await sign({})}`;
+  test("cannot tell while it never had the issuer's keys, says so, and recovers", async () => {
     issuerIsUp = false;
+    const { call, lines } = await startProduction();
+    const authorization = `Bearer ${await sign({})}`;
     const got = await call(authorization);
     issuerIsUp = true;
     expect(got.status).toBe(503);
@@ -287,6 +290,24 @@ describe("production mode with an issuer", () => {
       message: expect.stringMatching(/cannot be verified at the moment/),
     });
     expect(text).not.toMatch(/127\.0\.0\.1|openid/);
-    expect((await call(authorization)).status).toBe(200);
+    expect(lines()).toContainEqual(
+      expect.objectContaining({ msg: expect.stringMatching(/keys .* cannot be read/) }),
+    );
+    // The next attempt is a second after the last one at the soonest, however many ask for it.
+    await expect.poll(async () => (await call(authorization)).status, { timeout: 15_000 }).toBe(200);
+    expect(asked.filter((path) => path === "/keys")).toHaveLength(1);
+    expect(asked.length).toBeLessThan(10);
+  });
+
+  test("goes on with the keys that it has when the issuer goes down", async () => {
+    const { call } = await startProduction();
+    expect((await call(`Bearer ${await sign({})}`)).status).toBe(200);
+    issuerIsUp = false;
+    expect((await call(`Bearer ${await sign({ sub: "bob" })}`)).status).toBe(200);
+    // Another key is not looked for so soon after the last time.
+    const other = new SignJWT({ iss: issuer, aud: "api", sub: "ada", exp: 1e10 });
+    const newer = await other.setProtectedHeader({ alg: "ES256", kid: "two" }).sign(keys.privateKey);
+    expect((await call(`Bearer ${newer}`)).status).toBe(401);
+    expect(asked).toEqual(["/.well-known/openid-configuration", "/keys"]);
   });
 });

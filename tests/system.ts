@@ -17,7 +17,7 @@ export interface System extends AsyncDisposable {
   /** The requests on the public port that have not been answered whole. */
   readonly inFlight: () => Promise<number>;
   /** A token of the demo identity. */
-  readonly token: (role: "admin" | "support" | "viewer", subject?: string) => Promise<string>;
+  readonly token: (role: "admin" | "support" | "viewer" | "customer", subject?: string) => Promise<string>;
   /** What the gateway has logged, a JSON object a line. */
   readonly log: () => Record<string, unknown>[];
   /** Resolves to the log line of a request, once it is written. */
@@ -56,6 +56,10 @@ export async function startSystem({
       UPSTREAM_ORDERS: mocks.orders.url,
       UPSTREAM_INVENTORY: mocks.inventory.url,
       DRAIN_TIMEOUT_MS: "2000",
+      // What counts calls, and what keeps answers, has tests of its own.
+      RATE_LIMIT_AUTHENTICATED: "off",
+      RATE_LIMIT_ANONYMOUS: "off",
+      ANSWER_CACHE_BYTES: "0",
       ...(tls && { TLS_CERT_FILE: fixture("cert"), TLS_KEY_FILE: fixture("key") }),
       ...env,
     },
@@ -87,7 +91,7 @@ export async function startSystem({
     log: () => lines,
     logOf: async (requestId) => {
       for (let tries = 0; tries < 200; tries++) {
-        const line = lines.find((line) => line["requestId"] === requestId);
+        const line = lines.find((line) => line["msg"] === "request" && line["requestId"] === requestId);
         if (line !== undefined) return line;
         await new Promise((resolve) => setTimeout(resolve, 10));
       }

@@ -17,6 +17,7 @@ const ways: readonly Way[] = ["connect+json", "grpc"];
 /** The whole of what the public is told, by code. */
 const words: Record<string, string> = {
   invalid_argument: "The request is not valid.",
+  permission_denied: "Your credentials do not allow this request.",
   not_found: "id: there is no user with this id",
   already_exists: "What the request would create exists already.",
   failed_precondition: "The request does not fit the present state.",
@@ -72,7 +73,8 @@ describe("an upstream that fails", () => {
     [Code.DeadlineExceeded, "deadline_exceeded"],
     [Code.NotFound, "not_found"],
     [Code.AlreadyExists, "already_exists"],
-    [Code.PermissionDenied, "internal"],
+    // Upstreams are told who calls, so that they are believed when they refuse the caller.
+    [Code.PermissionDenied, "permission_denied"],
     [Code.ResourceExhausted, "resource_exhausted"],
     [Code.FailedPrecondition, "failed_precondition"],
     [Code.Aborted, "aborted"],

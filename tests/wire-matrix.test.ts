@@ -90,20 +90,20 @@ describe.each([
 ])("over $port", ({ tls }) => {
   let system: System;
   let target: Target;
-  let viewer: Record<string, string>;
+  let support: Record<string, string>;
   let expected: Answer;
   beforeAll(async () => {
     system = await startSystem({ tls });
     target = { url: system.url, ca: system.ca };
     // `fetch`, which the SDK uses, has no other way to learn of an authority.
     if (system.ca !== undefined) setDefaultCACertificates([...getCACertificates("default"), system.ca]);
-    viewer = await bearer("viewer");
+    support = await bearer("support");
     const [first] = ways;
-    expected = (await first?.call(target, { ...pageOfFive, headers: viewer })) ?? none;
+    expected = (await first?.call(target, { ...pageOfFive, headers: support })) ?? none;
   });
   afterAll(() => system.close());
 
-  const bearer = async (role: "admin" | "viewer") => ({
+  const bearer = async (role: "admin" | "support" | "viewer") => ({
     authorization: `Bearer ${await system.token(role)}`,
   });
   const upstreamCalls = () => [...system.mocks.users.calls.all(), ...system.mocks.orders.calls.all()].length;
@@ -120,7 +120,7 @@ describe.each([
     }
 
     test("gets the same answer", async () => {
-      expect(await way.call(target, { ...pageOfFive, headers: viewer })).toEqual(expected);
+      expect(await way.call(target, { ...pageOfFive, headers: support })).toEqual(expected);
     });
 
     test.each(refusedCalls.filter((call) => way.cannot?.({ ...call, headers: {} }) !== true))(
