@@ -25,11 +25,12 @@ import { createValidate } from "../packages/gateway/src/policy/validation/valida
 import { ruledMessage } from "../packages/gateway/src/testing/ruled-message.ts";
 
 // No rule of validation and no condition takes long, whatever a stranger puts into 64 KiB. While one
-// runs, the gateway does nothing else. The goal is 10 ms; what is asserted allows for a machine that is busy. How long
+// runs, the gateway does nothing else. The goal is 10 ms; what is asserted is only that nothing stalls, since machines
+// are busy and coverage makes everything slower: what is quadratic takes far longer than that. How long
 // the worst input took is an annotation of each test: see `vitest run --reporter=verbose tests/rule-cost.test.ts`.
 
 const bytes = 64 * 2 ** 10;
-const mostMs = 50;
+const mostMs = 1_000;
 
 const methods = (await publicServices()).flatMap((service) => service.methods);
 
@@ -43,7 +44,7 @@ test("there are rules and conditions to be run", () => {
 describe("64 KiB take little time", () => {
   test.for(methods.map((method) => [`${method.parent.typeName}.${method.name}`, method] as const))(
     "%s",
-    { timeout: 60_000 },
+    { timeout: 180_000 },
     async ([, method], { annotate }) => {
       const validate = createValidate([method.input]);
       const check = (message: Message) => validate(method.input, message);
