@@ -7,7 +7,9 @@ import { OrdersService, UsersService } from "@portico/client-sdk";
 import { service } from "@portico/gateway";
 import { generateKeyPair, SignJWT } from "jose";
 import { afterEach, expect, test } from "vitest";
-import { services } from "../packages/gateway/src/app/app.ts";
+import { inventoryService } from "../packages/gateway/src/app/inventory.ts";
+import { ordersService } from "../packages/gateway/src/app/orders.ts";
+import { usersService } from "../packages/gateway/src/app/users.ts";
 import { OrdersService as PublicOrders } from "../packages/gateway/src/gen/smpl/api/orders/v1/api_orders_service_pb.ts";
 import { endHeaders, frame, frameType, startFaultyUpstream } from "./faulty-upstream.ts";
 import { envelope, rawCall, ways } from "./raw-call.ts";
@@ -69,12 +71,12 @@ test("an issuer that does not answer costs no more than the call may take", asyn
 test("an answer that nobody takes is cut off once its call is over", async () => {
   const big = "x".repeat(200_000);
   const endless = service(PublicOrders, {
-    ...(services[1]?.handlers as object),
+    ...(ordersService.handlers as object),
     async *watchOrdersWithUser() {
       for (;;) yield { order: { product: big } };
     },
   } as never);
-  await start({ services: [endless], env: { STREAM_TIMEOUT_MS: "300" } });
+  await start({ services: [usersService, endless, inventoryService], env: { STREAM_TIMEOUT_MS: "300" } });
   const session = connectHttp2(system.url, { settings: { initialWindowSize: 0 } });
   session.on("error", () => {});
   const stream = session.request({

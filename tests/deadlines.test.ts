@@ -5,7 +5,9 @@ import { OrdersService } from "@portico/client-sdk";
 import { service } from "@portico/gateway";
 import type { CallRecord, UsersService } from "@portico/internal-mocks";
 import { afterEach, describe, expect, test } from "vitest";
+import { inventoryService } from "../packages/gateway/src/app/inventory.ts";
 import { itemsByOwner, usersById } from "../packages/gateway/src/app/loaders.ts";
+import { usersService } from "../packages/gateway/src/app/users.ts";
 import { OrdersService as PublicOrders } from "../packages/gateway/src/gen/smpl/api/orders/v1/api_orders_service_pb.ts";
 import { envelope, rawCall, ways } from "./raw-call.ts";
 import { type System, type SystemOptions, startSystem } from "./system.ts";
@@ -82,7 +84,7 @@ test("a deadline that is no number is refused", async () => {
 
 describe("calls that do not need each other", () => {
   test("run at the same time, and all end when the caller leaves over HTTP/1.1", async () => {
-    await start({ services: [joining] });
+    await start({ services: [usersService, joining, inventoryService] });
     hangBoth();
     const { hostname, port } = new URL(system.url);
     const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
@@ -97,7 +99,7 @@ describe("calls that do not need each other", () => {
   });
 
   test("run at the same time, and all end when the caller leaves over HTTP/2", async () => {
-    await start({ services: [joining] });
+    await start({ services: [usersService, joining, inventoryService] });
     hangBoth();
     const session = connectHttp2(system.url);
     const headers = { authorization: `Bearer ${token}`, "content-type": "application/grpc", te: "trailers" };
@@ -110,7 +112,7 @@ describe("calls that do not need each other", () => {
   });
 
   test("all end when one of them fails", async () => {
-    await start({ services: [joining] });
+    await start({ services: [usersService, joining, inventoryService] });
     system.mocks.users.fault({ hang: true });
     system.mocks.inventory.fault({ code: Code.Unavailable, latencyMs: 100 });
     const answer = await rawCall(system.url, listOrdersWithUser, {}, { token });
@@ -119,7 +121,7 @@ describe("calls that do not need each other", () => {
   });
 
   test("are the parts of a batch that is too large for one call", async () => {
-    await start({ services: [joining] });
+    await start({ services: [usersService, joining, inventoryService] });
     hangBoth();
     const answer = rawCall(system.url, listOrdersWithUser, { pageSize: 501 }, { token, timeoutMs: 1_000 });
     await expect.poll(() => system.mocks.users.calls.active("batchGetUsers"), waiting).toBe(2);

@@ -290,9 +290,9 @@ describe("production mode with an issuer", () => {
       message: expect.stringMatching(/cannot be verified at the moment/),
     });
     expect(text).not.toMatch(/127\.0\.0\.1|openid/);
-    expect(lines()).toContainEqual(
-      expect.objectContaining({ msg: expect.stringMatching(/keys .* cannot be read/) }),
-    );
+    await expect
+      .poll(lines)
+      .toContainEqual(expect.objectContaining({ msg: expect.stringMatching(/keys .* cannot be read/) }));
     // The next attempt is a second after the last one at the soonest, however many ask for it.
     await expect.poll(async () => (await call(authorization)).status, { timeout: 15_000 }).toBe(200);
     expect(asked.filter((path) => path === "/keys")).toHaveLength(1);

@@ -10,6 +10,8 @@ import { createGateway, loadConfig, type PublicService, service, view } from "@p
 import { pino } from "pino";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { upstreams } from "../packages/gateway/src/app/app.ts";
+import { inventoryService } from "../packages/gateway/src/app/inventory.ts";
+import { usersService } from "../packages/gateway/src/app/users.ts";
 import * as pub from "../packages/gateway/src/gen/smpl/api/orders/v1/api_orders_service_pb.ts";
 import * as internal from "../packages/gateway/src/gen/smpl/orders/v1/orders_service_pb.ts";
 
@@ -88,7 +90,7 @@ describe("a policy", () => {
     const files = fromBinary(FileDescriptorSetSchema, readFileSync(join(copy, "image.binpb")));
     const desc = createFileRegistry(files).getService("smpl.api.orders.v1.OrdersService");
     if (desc === undefined) throw new Error("the image has no orders service");
-    return [withEmptyHandlers(desc)];
+    return [usersService, withEmptyHandlers(desc), inventoryService];
   }
 
   function withEmptyHandlers(desc: DescService): PublicService {
