@@ -1,6 +1,6 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { StartError } from "../errors.ts";
-import { accessProblems, parseAccess } from "../policy/access.ts";
+import { readAccess } from "../policy/access.ts";
 import { createMatrix, type Matrix } from "../policy/matrix.ts";
 import { createMethodTable, permissionsIn } from "../policy/method-table.ts";
 import type { PublicService } from "../service.ts";
@@ -49,10 +49,7 @@ const renderers = {
 /** The access file is checked against the protos as at the start of the gateway. */
 async function readMatrix(path: string, services: readonly PublicService[]): Promise<Matrix> {
   const methods = createMethodTable(services);
-  const file = `ACCESS_FILE (${path})`;
-  const access = parseAccess(await readText(path), file);
-  const problems = accessProblems(access, permissionsIn(methods), file);
-  if (problems.length > 0) throw new StartError(problems);
+  const access = readAccess(await readText(path), `ACCESS_FILE (${path})`, permissionsIn(methods));
   return createMatrix(methods, access);
 }
 

@@ -40,6 +40,19 @@ export function parseAccess(text: string, file: string): AccessFile {
   return access;
 }
 
+/**
+ * Reads the text of an access file that has to agree with the protos. Throws a {@link StartError} that lists every problem
+ * in it, or between the two.
+ *
+ * @param named the permissions that the protos name
+ */
+export function readAccess(text: string, file: string, named: NamedPermissions): AccessFile {
+  const access = parseAccess(text, file);
+  const problems = accessProblems(access, named, file);
+  if (problems.length > 0) throw new StartError(problems);
+  return access;
+}
+
 /** Roles that are spoken of, but not there. */
 function unknownRoles({ roles, audiences, certificates }: AccessFile): string[] {
   const places = [

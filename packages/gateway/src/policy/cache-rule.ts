@@ -1,6 +1,6 @@
 import { hash } from "node:crypto";
 import type { DescField, DescMethod } from "@bufbuild/protobuf";
-import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
+import { isReadOnly } from "./method-policy.ts";
 import type { Principal } from "./principal.ts";
 import type { Rights } from "./rights.ts";
 
@@ -62,7 +62,7 @@ export function cacheKey(
 
 function methodProblems(method: DescMethod): string[] {
   if (method.methodKind !== "unary") return ["is a stream, of which nothing is kept: leave out cache"];
-  if (method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS) return [];
+  if (isReadOnly(method)) return [];
   return [
     [
       `does not say that a call changes nothing. If so, write into the rpc, in ${method.parent.file.name}.proto:`,

@@ -1,8 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Logger } from "pino";
-import { StartError } from "../errors.ts";
 import { createWatchedFile } from "../watched-file.ts";
-import { type AccessFile, accessProblems, type NamedPermissions, parseAccess } from "./access.ts";
+import { type AccessFile, type NamedPermissions, readAccess } from "./access.ts";
 import { createRightsOf, type RightsOf } from "./rights.ts";
 
 /** The access file as it is now. */
@@ -36,10 +35,7 @@ export function createLiveAccess(path: string, named: NamedPermissions, log: Log
 }
 
 function compile(text: string, path: string, named: NamedPermissions) {
-  const file = `ACCESS_FILE (${path})`;
-  const access = parseAccess(text, file);
-  const problems = accessProblems(access, named, file);
-  if (problems.length > 0) throw new StartError(problems);
+  const access = readAccess(text, `ACCESS_FILE (${path})`, named);
   // The same content is the same version in every replica.
   const version = createHash("sha256").update(text).digest("base64url").slice(0, 16);
   return { access, rightsOf: createRightsOf(access, version) };

@@ -1,5 +1,5 @@
 import { type DescMethod, type DescService, getOption, hasOption } from "@bufbuild/protobuf";
-import { type Duration, durationMs } from "@bufbuild/protobuf/wkt";
+import { type Duration, durationMs, MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import {
   Audience as AudienceNumber,
   Cache_Scope,
@@ -64,6 +64,11 @@ export function policyOf(method: DescMethod): MethodPolicy | readonly string[] {
   return loosened.length > 0 ? loosened : merge(method, own, common);
 }
 
+/** Whether a method says that its calls change nothing: `idempotency_level = NO_SIDE_EFFECTS`. */
+export function isReadOnly({ idempotency }: DescMethod): boolean {
+  return idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
+}
+
 function serviceDefaults(service: DescService): MethodOptions | undefined {
   return hasOption(service, serviceOption) ? getOption(service, serviceOption) : undefined;
 }
@@ -81,7 +86,7 @@ function merge(
   common: MethodOptions | undefined,
 ): MethodPolicy {
   const timeout = own?.timeout ?? common?.timeout;
-  const cacheable = method.methodKind === "unary" && method.idempotency === noSideEffects;
+  const cacheable = method.methodKind === "unary" && isReadOnly(method);
   return {
     access: mergeAccess(own?.access, common?.access),
     audience: audienceOf(own?.audience || common?.audience),
@@ -94,9 +99,6 @@ function merge(
     maxRequestBytes: own?.maxRequestBytes || common?.maxRequestBytes || undefined,
   };
 }
-
-/** `NO_SIDE_EFFECTS` in `google.protobuf.MethodOptions.IdempotencyLevel`. */
-const noSideEffects = 1;
 
 function mergeAccess(
   own: MethodOptions["access"] | undefined,

@@ -1,5 +1,4 @@
 import type { DescField, DescMethod } from "@bufbuild/protobuf";
-import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import { StartError } from "../errors.ts";
 import type { AnyHandler, PublicService } from "../service.ts";
 import type { NamedPermissions } from "./access.ts";
@@ -7,7 +6,7 @@ import { cacheProblems } from "./cache-rule.ts";
 import { type Condition, compileCondition } from "./conditions/condition.ts";
 import { compileGuards, hiddenFields, type MethodGuards } from "./fields/field-guards.ts";
 import { guardProblems } from "./fields/guard-problems.ts";
-import { type MethodPolicy, policyOf } from "./method-policy.ts";
+import { isReadOnly, type MethodPolicy, policyOf } from "./method-policy.ts";
 import type { Rights } from "./rights.ts";
 
 /** Everything that is decided about a public method before the first call. */
@@ -92,7 +91,6 @@ function addEntry(
         guardedFields: guards.read.map(({ field }) => field),
       }),
     );
-  const mutates = method.idempotency !== MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
   table.set(method, {
     ...policy,
     method,
@@ -100,7 +98,7 @@ function addEntry(
     conditions,
     guards,
     hiddenFrom: remember(guards),
-    mutates,
+    mutates: !isReadOnly(method),
     handler,
   });
 }

@@ -24,8 +24,8 @@ function factOf(fact: IdentityFact, principal: Call["principal"]): string | unde
   if (principal.kind === "anonymous") return undefined;
   if (fact === "roles")
     return principal.roles.length === 0 ? undefined : principal.roles.map(encode).join(",");
-  if (fact === "subject" && principal.kind === "tenant") return undefined;
-  const value = { subject: "", ...principal }[fact];
+  if (fact === "subject") return "subject" in principal ? encode(principal.subject) : undefined;
+  const value = principal[fact];
   return value === undefined ? undefined : encode(value);
 }
 

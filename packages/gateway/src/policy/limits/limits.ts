@@ -25,15 +25,6 @@ export function parseLimits(text: string): readonly Limit[] {
   return limits;
 }
 
-/**
- * Writes limits as {@link parseLimits} reads them, in the largest units that fit.
- *
- * @example formatLimits([{ calls: 600, windowSeconds: 60 }]); // "600/1m"
- */
-export function formatLimits(limits: readonly Limit[]): string {
-  return limits.length === 0 ? "off" : limits.map(formatLimit).join(", ");
-}
-
 /** Writes one limit, such as `600/1m`. */
 export function formatLimit({ calls, windowSeconds }: Limit): string {
   return `${calls}/${formatWindow(windowSeconds)}`;
