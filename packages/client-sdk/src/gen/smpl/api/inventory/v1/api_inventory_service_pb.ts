@@ -6,6 +6,8 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { FieldMask } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_field_mask } from "@bufbuild/protobuf/wkt";
 import type { User } from "../../users/v1/api_users_service_pb.ts";
 import { file_smpl_api_users_v1_api_users_service } from "../../users/v1/api_users_service_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
@@ -14,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file smpl/api/inventory/v1/api_inventory_service.proto.
  */
 export const file_smpl_api_inventory_v1_api_inventory_service: GenFile = /*@__PURE__*/
-  fileDesc("CjFzbXBsL2FwaS9pbnZlbnRvcnkvdjEvYXBpX2ludmVudG9yeV9zZXJ2aWNlLnByb3RvEhVzbXBsLmFwaS5pbnZlbnRvcnkudjEiPwoESXRlbRIKCgJpZBgBIAEoCRILCgNza3UYAiABKAkSDAoEbmFtZRgDIAEoCRIQCghxdWFudGl0eRgEIAEoAyJeCglVc2VySXRlbXMSJQoEdXNlchgBIAEoCzIXLnNtcGwuYXBpLnVzZXJzLnYxLlVzZXISKgoFaXRlbXMYAiADKAsyGy5zbXBsLmFwaS5pbnZlbnRvcnkudjEuSXRlbSJHCh5MaXN0SXRlbXNHcm91cGVkQnlVc2Vyc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiawofTGlzdEl0ZW1zR3JvdXBlZEJ5VXNlcnNSZXNwb25zZRIvCgV1c2VycxgBIAMoCzIgLnNtcGwuYXBpLmludmVudG9yeS52MS5Vc2VySXRlbXMSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJMqIBChBJbnZlbnRvcnlTZXJ2aWNlEo0BChdMaXN0SXRlbXNHcm91cGVkQnlVc2VycxI1LnNtcGwuYXBpLmludmVudG9yeS52MS5MaXN0SXRlbXNHcm91cGVkQnlVc2Vyc1JlcXVlc3QaNi5zbXBsLmFwaS5pbnZlbnRvcnkudjEuTGlzdEl0ZW1zR3JvdXBlZEJ5VXNlcnNSZXNwb25zZSIDkAIBYgZwcm90bzM", [file_smpl_api_users_v1_api_users_service]);
+  fileDesc("CjFzbXBsL2FwaS9pbnZlbnRvcnkvdjEvYXBpX2ludmVudG9yeV9zZXJ2aWNlLnByb3RvEhVzbXBsLmFwaS5pbnZlbnRvcnkudjEiPwoESXRlbRIKCgJpZBgBIAEoCRILCgNza3UYAiABKAkSDAoEbmFtZRgDIAEoCRIQCghxdWFudGl0eRgEIAEoAyJeCglVc2VySXRlbXMSJQoEdXNlchgBIAEoCzIXLnNtcGwuYXBpLnVzZXJzLnYxLlVzZXISKgoFaXRlbXMYAiADKAsyGy5zbXBsLmFwaS5pbnZlbnRvcnkudjEuSXRlbSJ2Ch5MaXN0SXRlbXNHcm91cGVkQnlVc2Vyc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSLQoJcmVhZF9tYXNrGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFzayJrCh9MaXN0SXRlbXNHcm91cGVkQnlVc2Vyc1Jlc3BvbnNlEi8KBXVzZXJzGAEgAygLMiAuc21wbC5hcGkuaW52ZW50b3J5LnYxLlVzZXJJdGVtcxIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkyogEKEEludmVudG9yeVNlcnZpY2USjQEKF0xpc3RJdGVtc0dyb3VwZWRCeVVzZXJzEjUuc21wbC5hcGkuaW52ZW50b3J5LnYxLkxpc3RJdGVtc0dyb3VwZWRCeVVzZXJzUmVxdWVzdBo2LnNtcGwuYXBpLmludmVudG9yeS52MS5MaXN0SXRlbXNHcm91cGVkQnlVc2Vyc1Jlc3BvbnNlIgOQAgFiBnByb3RvMw", [file_google_protobuf_field_mask, file_smpl_api_users_v1_api_users_service]);
 
 /**
  * Something that a user keeps in stock.
@@ -100,11 +102,20 @@ export type ListItemsGroupedByUsersRequest = Message<"smpl.api.inventory.v1.List
   pageSize: number;
 
   /**
-   * The `next_page_token` of the page before; empty for the first page.
+   * The `next_page_token` of the page before; empty for the first page. The
+   * `read_mask` must be that of the page before.
    *
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
+
+  /**
+   * The fields of each user with items that are wanted, such as
+   * `user.id,items.name`; all if empty.
+   *
+   * @generated from field: google.protobuf.FieldMask read_mask = 3;
+   */
+  readMask?: FieldMask | undefined;
 };
 
 /**

@@ -6,15 +6,15 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_field_mask, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file smpl/api/orders/v1/api_orders_service.proto.
  */
 export const file_smpl_api_orders_v1_api_orders_service: GenFile = /*@__PURE__*/
-  fileDesc("CitzbXBsL2FwaS9vcmRlcnMvdjEvYXBpX29yZGVyc19zZXJ2aWNlLnByb3RvEhJzbXBsLmFwaS5vcmRlcnMudjEihwIKBU9yZGVyEgoKAmlkGAEgASgJEg8KB3VzZXJfaWQYAiABKAkSEgoKdXNlcl9lbWFpbBgDIAEoCRIPCgdwcm9kdWN0GAQgASgJEigKBXRvdGFsGAUgASgLMhkuc21wbC5hcGkub3JkZXJzLnYxLk1vbmV5EjAKCmxpbmVfaXRlbXMYBiADKAsyHC5zbXBsLmFwaS5vcmRlcnMudjEuTGluZUl0ZW0SLwoGc3RhdHVzGAcgASgOMh8uc21wbC5hcGkub3JkZXJzLnYxLk9yZGVyU3RhdHVzEi8KC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCI8CgVNb25leRIVCg1jdXJyZW5jeV9jb2RlGAEgASgJEg0KBXVuaXRzGAIgASgDEg0KBW5hbm9zGAMgASgFImkKCExpbmVJdGVtEgsKA3NrdRgBIAEoCRIPCgdwcm9kdWN0GAIgASgJEhAKCHF1YW50aXR5GAMgASgFEi0KCnVuaXRfcHJpY2UYBCABKAsyGS5zbXBsLmFwaS5vcmRlcnMudjEuTW9uZXki6wEKGUxpc3RPcmRlcnNXaXRoVXNlclJlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSEAoIdXNlcl9pZHMYAyADKAkSLwoGc3RhdHVzGAQgASgOMh8uc21wbC5hcGkub3JkZXJzLnYxLk9yZGVyU3RhdHVzEjAKDGNyZWF0ZWRfZnJvbRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMgoOY3JlYXRlZF9iZWZvcmUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wImAKGkxpc3RPcmRlcnNXaXRoVXNlclJlc3BvbnNlEikKBm9yZGVycxgBIAMoCzIZLnNtcGwuYXBpLm9yZGVycy52MS5PcmRlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiJQoXR2V0T3JkZXJXaXRoVXNlclJlcXVlc3QSCgoCaWQYASABKAkiRAoYR2V0T3JkZXJXaXRoVXNlclJlc3BvbnNlEigKBW9yZGVyGAEgASgLMhkuc21wbC5hcGkub3JkZXJzLnYxLk9yZGVyIlcKEkNyZWF0ZU9yZGVyUmVxdWVzdBIPCgd1c2VyX2lkGAEgASgJEjAKCmxpbmVfaXRlbXMYAiADKAsyHC5zbXBsLmFwaS5vcmRlcnMudjEuTGluZUl0ZW0iPwoTQ3JlYXRlT3JkZXJSZXNwb25zZRIoCgVvcmRlchgBIAEoCzIZLnNtcGwuYXBpLm9yZGVycy52MS5PcmRlciI/ChpXYXRjaE9yZGVyc1dpdGhVc2VyUmVxdWVzdBIQCgh1c2VyX2lkcxgBIAMoCRIPCgdiYWNrbG9nGAIgASgFIkcKG1dhdGNoT3JkZXJzV2l0aFVzZXJSZXNwb25zZRIoCgVvcmRlchgBIAEoCzIZLnNtcGwuYXBpLm9yZGVycy52MS5PcmRlciqSAQoLT3JkZXJTdGF0dXMSHAoYT1JERVJfU1RBVFVTX1VOU1BFQ0lGSUVEEAASGAoUT1JERVJfU1RBVFVTX1BFTkRJTkcQARIVChFPUkRFUl9TVEFUVVNfUEFJRBACEhgKFE9SREVSX1NUQVRVU19TSElQUEVEEAMSGgoWT1JERVJfU1RBVFVTX0NBTkNFTExFRBAEMtwDCg1PcmRlcnNTZXJ2aWNlEngKEkxpc3RPcmRlcnNXaXRoVXNlchItLnNtcGwuYXBpLm9yZGVycy52MS5MaXN0T3JkZXJzV2l0aFVzZXJSZXF1ZXN0Gi4uc21wbC5hcGkub3JkZXJzLnYxLkxpc3RPcmRlcnNXaXRoVXNlclJlc3BvbnNlIgOQAgEScgoQR2V0T3JkZXJXaXRoVXNlchIrLnNtcGwuYXBpLm9yZGVycy52MS5HZXRPcmRlcldpdGhVc2VyUmVxdWVzdBosLnNtcGwuYXBpLm9yZGVycy52MS5HZXRPcmRlcldpdGhVc2VyUmVzcG9uc2UiA5ACARJeCgtDcmVhdGVPcmRlchImLnNtcGwuYXBpLm9yZGVycy52MS5DcmVhdGVPcmRlclJlcXVlc3QaJy5zbXBsLmFwaS5vcmRlcnMudjEuQ3JlYXRlT3JkZXJSZXNwb25zZRJ9ChNXYXRjaE9yZGVyc1dpdGhVc2VyEi4uc21wbC5hcGkub3JkZXJzLnYxLldhdGNoT3JkZXJzV2l0aFVzZXJSZXF1ZXN0Gi8uc21wbC5hcGkub3JkZXJzLnYxLldhdGNoT3JkZXJzV2l0aFVzZXJSZXNwb25zZSIDkAIBMAFiBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("CitzbXBsL2FwaS9vcmRlcnMvdjEvYXBpX29yZGVyc19zZXJ2aWNlLnByb3RvEhJzbXBsLmFwaS5vcmRlcnMudjEihwIKBU9yZGVyEgoKAmlkGAEgASgJEg8KB3VzZXJfaWQYAiABKAkSEgoKdXNlcl9lbWFpbBgDIAEoCRIPCgdwcm9kdWN0GAQgASgJEigKBXRvdGFsGAUgASgLMhkuc21wbC5hcGkub3JkZXJzLnYxLk1vbmV5EjAKCmxpbmVfaXRlbXMYBiADKAsyHC5zbXBsLmFwaS5vcmRlcnMudjEuTGluZUl0ZW0SLwoGc3RhdHVzGAcgASgOMh8uc21wbC5hcGkub3JkZXJzLnYxLk9yZGVyU3RhdHVzEi8KC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCI8CgVNb25leRIVCg1jdXJyZW5jeV9jb2RlGAEgASgJEg0KBXVuaXRzGAIgASgDEg0KBW5hbm9zGAMgASgFImkKCExpbmVJdGVtEgsKA3NrdRgBIAEoCRIPCgdwcm9kdWN0GAIgASgJEhAKCHF1YW50aXR5GAMgASgFEi0KCnVuaXRfcHJpY2UYBCABKAsyGS5zbXBsLmFwaS5vcmRlcnMudjEuTW9uZXkimgIKGUxpc3RPcmRlcnNXaXRoVXNlclJlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSEAoIdXNlcl9pZHMYAyADKAkSLwoGc3RhdHVzGAQgASgOMh8uc21wbC5hcGkub3JkZXJzLnYxLk9yZGVyU3RhdHVzEjAKDGNyZWF0ZWRfZnJvbRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMgoOY3JlYXRlZF9iZWZvcmUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KCXJlYWRfbWFzaxgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2siYAoaTGlzdE9yZGVyc1dpdGhVc2VyUmVzcG9uc2USKQoGb3JkZXJzGAEgAygLMhkuc21wbC5hcGkub3JkZXJzLnYxLk9yZGVyEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJUChdHZXRPcmRlcldpdGhVc2VyUmVxdWVzdBIKCgJpZBgBIAEoCRItCglyZWFkX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIkQKGEdldE9yZGVyV2l0aFVzZXJSZXNwb25zZRIoCgVvcmRlchgBIAEoCzIZLnNtcGwuYXBpLm9yZGVycy52MS5PcmRlciJXChJDcmVhdGVPcmRlclJlcXVlc3QSDwoHdXNlcl9pZBgBIAEoCRIwCgpsaW5lX2l0ZW1zGAIgAygLMhwuc21wbC5hcGkub3JkZXJzLnYxLkxpbmVJdGVtIj8KE0NyZWF0ZU9yZGVyUmVzcG9uc2USKAoFb3JkZXIYASABKAsyGS5zbXBsLmFwaS5vcmRlcnMudjEuT3JkZXIibgoaV2F0Y2hPcmRlcnNXaXRoVXNlclJlcXVlc3QSEAoIdXNlcl9pZHMYASADKAkSDwoHYmFja2xvZxgCIAEoBRItCglyZWFkX21hc2sYAyABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIkcKG1dhdGNoT3JkZXJzV2l0aFVzZXJSZXNwb25zZRIoCgVvcmRlchgBIAEoCzIZLnNtcGwuYXBpLm9yZGVycy52MS5PcmRlciqSAQoLT3JkZXJTdGF0dXMSHAoYT1JERVJfU1RBVFVTX1VOU1BFQ0lGSUVEEAASGAoUT1JERVJfU1RBVFVTX1BFTkRJTkcQARIVChFPUkRFUl9TVEFUVVNfUEFJRBACEhgKFE9SREVSX1NUQVRVU19TSElQUEVEEAMSGgoWT1JERVJfU1RBVFVTX0NBTkNFTExFRBAEMtwDCg1PcmRlcnNTZXJ2aWNlEngKEkxpc3RPcmRlcnNXaXRoVXNlchItLnNtcGwuYXBpLm9yZGVycy52MS5MaXN0T3JkZXJzV2l0aFVzZXJSZXF1ZXN0Gi4uc21wbC5hcGkub3JkZXJzLnYxLkxpc3RPcmRlcnNXaXRoVXNlclJlc3BvbnNlIgOQAgEScgoQR2V0T3JkZXJXaXRoVXNlchIrLnNtcGwuYXBpLm9yZGVycy52MS5HZXRPcmRlcldpdGhVc2VyUmVxdWVzdBosLnNtcGwuYXBpLm9yZGVycy52MS5HZXRPcmRlcldpdGhVc2VyUmVzcG9uc2UiA5ACARJeCgtDcmVhdGVPcmRlchImLnNtcGwuYXBpLm9yZGVycy52MS5DcmVhdGVPcmRlclJlcXVlc3QaJy5zbXBsLmFwaS5vcmRlcnMudjEuQ3JlYXRlT3JkZXJSZXNwb25zZRJ9ChNXYXRjaE9yZGVyc1dpdGhVc2VyEi4uc21wbC5hcGkub3JkZXJzLnYxLldhdGNoT3JkZXJzV2l0aFVzZXJSZXF1ZXN0Gi8uc21wbC5hcGkub3JkZXJzLnYxLldhdGNoT3JkZXJzV2l0aFVzZXJSZXNwb25zZSIDkAIBMAFiBnByb3RvMw", [file_google_protobuf_field_mask, file_google_protobuf_timestamp]);
 
 /**
  * Something that a user bought.
@@ -180,7 +180,7 @@ export type ListOrdersWithUserRequest = Message<"smpl.api.orders.v1.ListOrdersWi
 
   /**
    * The `next_page_token` of the page before; empty for the first page. The
-   * filters must be those of the page before.
+   * filters and the `read_mask` must be those of the page before.
    *
    * @generated from field: string page_token = 2;
    */
@@ -213,6 +213,14 @@ export type ListOrdersWithUserRequest = Message<"smpl.api.orders.v1.ListOrdersWi
    * @generated from field: google.protobuf.Timestamp created_before = 6;
    */
   createdBefore?: Timestamp | undefined;
+
+  /**
+   * The fields of each order that are wanted, such as `id,line_items.sku`; all
+   * if empty.
+   *
+   * @generated from field: google.protobuf.FieldMask read_mask = 7;
+   */
+  readMask?: FieldMask | undefined;
 };
 
 /**
@@ -262,6 +270,14 @@ export type GetOrderWithUserRequest = Message<"smpl.api.orders.v1.GetOrderWithUs
    * @generated from field: string id = 1;
    */
   id: string;
+
+  /**
+   * The fields of the order that are wanted, such as `id,line_items.sku`; all
+   * if empty.
+   *
+   * @generated from field: google.protobuf.FieldMask read_mask = 2;
+   */
+  readMask?: FieldMask | undefined;
 };
 
 /**
@@ -361,6 +377,14 @@ export type WatchOrdersWithUserRequest = Message<"smpl.api.orders.v1.WatchOrders
    * @generated from field: int32 backlog = 2;
    */
   backlog: number;
+
+  /**
+   * The fields of each order that are wanted, such as `id,line_items.sku`; all
+   * if empty.
+   *
+   * @generated from field: google.protobuf.FieldMask read_mask = 3;
+   */
+  readMask?: FieldMask | undefined;
 };
 
 /**

@@ -6,15 +6,15 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_field_mask, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file smpl/api/users/v1/api_users_service.proto.
  */
 export const file_smpl_api_users_v1_api_users_service: GenFile = /*@__PURE__*/
-  fileDesc("CilzbXBsL2FwaS91c2Vycy92MS9hcGlfdXNlcnNfc2VydmljZS5wcm90bxIRc21wbC5hcGkudXNlcnMudjEiaAoEVXNlchIKCgJpZBgBIAEoCRINCgVlbWFpbBgCIAEoCRIUCgxkaXNwbGF5X25hbWUYAyABKAkSLwoLY3JlYXRlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIjgKEUNyZWF0ZVVzZXJSZXF1ZXN0Eg0KBWVtYWlsGAEgASgJEhQKDGRpc3BsYXlfbmFtZRgCIAEoCSI7ChJDcmVhdGVVc2VyUmVzcG9uc2USJQoEdXNlchgBIAEoCzIXLnNtcGwuYXBpLnVzZXJzLnYxLlVzZXIiHAoOR2V0VXNlclJlcXVlc3QSCgoCaWQYASABKAkiOAoPR2V0VXNlclJlc3BvbnNlEiUKBHVzZXIYASABKAsyFy5zbXBsLmFwaS51c2Vycy52MS5Vc2VyIjkKEExpc3RVc2Vyc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiVAoRTGlzdFVzZXJzUmVzcG9uc2USJgoFdXNlcnMYASADKAsyFy5zbXBsLmFwaS51c2Vycy52MS5Vc2VyEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCTKdAgoMVXNlcnNTZXJ2aWNlElkKCkNyZWF0ZVVzZXISJC5zbXBsLmFwaS51c2Vycy52MS5DcmVhdGVVc2VyUmVxdWVzdBolLnNtcGwuYXBpLnVzZXJzLnYxLkNyZWF0ZVVzZXJSZXNwb25zZRJVCgdHZXRVc2VyEiEuc21wbC5hcGkudXNlcnMudjEuR2V0VXNlclJlcXVlc3QaIi5zbXBsLmFwaS51c2Vycy52MS5HZXRVc2VyUmVzcG9uc2UiA5ACARJbCglMaXN0VXNlcnMSIy5zbXBsLmFwaS51c2Vycy52MS5MaXN0VXNlcnNSZXF1ZXN0GiQuc21wbC5hcGkudXNlcnMudjEuTGlzdFVzZXJzUmVzcG9uc2UiA5ACAWIGcHJvdG8z", [file_google_protobuf_timestamp]);
+  fileDesc("CilzbXBsL2FwaS91c2Vycy92MS9hcGlfdXNlcnNfc2VydmljZS5wcm90bxIRc21wbC5hcGkudXNlcnMudjEiaAoEVXNlchIKCgJpZBgBIAEoCRINCgVlbWFpbBgCIAEoCRIUCgxkaXNwbGF5X25hbWUYAyABKAkSLwoLY3JlYXRlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIjgKEUNyZWF0ZVVzZXJSZXF1ZXN0Eg0KBWVtYWlsGAEgASgJEhQKDGRpc3BsYXlfbmFtZRgCIAEoCSI7ChJDcmVhdGVVc2VyUmVzcG9uc2USJQoEdXNlchgBIAEoCzIXLnNtcGwuYXBpLnVzZXJzLnYxLlVzZXIiSwoOR2V0VXNlclJlcXVlc3QSCgoCaWQYASABKAkSLQoJcmVhZF9tYXNrGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFzayI4Cg9HZXRVc2VyUmVzcG9uc2USJQoEdXNlchgBIAEoCzIXLnNtcGwuYXBpLnVzZXJzLnYxLlVzZXIiaAoQTGlzdFVzZXJzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRItCglyZWFkX21hc2sYAyABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIlQKEUxpc3RVc2Vyc1Jlc3BvbnNlEiYKBXVzZXJzGAEgAygLMhcuc21wbC5hcGkudXNlcnMudjEuVXNlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkynQIKDFVzZXJzU2VydmljZRJZCgpDcmVhdGVVc2VyEiQuc21wbC5hcGkudXNlcnMudjEuQ3JlYXRlVXNlclJlcXVlc3QaJS5zbXBsLmFwaS51c2Vycy52MS5DcmVhdGVVc2VyUmVzcG9uc2USVQoHR2V0VXNlchIhLnNtcGwuYXBpLnVzZXJzLnYxLkdldFVzZXJSZXF1ZXN0GiIuc21wbC5hcGkudXNlcnMudjEuR2V0VXNlclJlc3BvbnNlIgOQAgESWwoJTGlzdFVzZXJzEiMuc21wbC5hcGkudXNlcnMudjEuTGlzdFVzZXJzUmVxdWVzdBokLnNtcGwuYXBpLnVzZXJzLnYxLkxpc3RVc2Vyc1Jlc3BvbnNlIgOQAgFiBnByb3RvMw", [file_google_protobuf_field_mask, file_google_protobuf_timestamp]);
 
 /**
  * A person with an account.
@@ -119,6 +119,13 @@ export type GetUserRequest = Message<"smpl.api.users.v1.GetUserRequest"> & {
    * @generated from field: string id = 1;
    */
   id: string;
+
+  /**
+   * The fields of the user that are wanted, such as `id,email`; all if empty.
+   *
+   * @generated from field: google.protobuf.FieldMask read_mask = 2;
+   */
+  readMask?: FieldMask | undefined;
 };
 
 /**
@@ -163,11 +170,19 @@ export type ListUsersRequest = Message<"smpl.api.users.v1.ListUsersRequest"> & {
   pageSize: number;
 
   /**
-   * The `next_page_token` of the page before; empty for the first page.
+   * The `next_page_token` of the page before; empty for the first page. The
+   * `read_mask` must be that of the page before.
    *
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
+
+  /**
+   * The fields of each user that are wanted, such as `id,email`; all if empty.
+   *
+   * @generated from field: google.protobuf.FieldMask read_mask = 3;
+   */
+  readMask?: FieldMask | undefined;
 };
 
 /**

@@ -7,6 +7,8 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_google_api_field_behavior } from "../../../../google/api/field_behavior_pb.ts";
+import type { FieldMask } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_field_mask } from "@bufbuild/protobuf/wkt";
 import { file_portico_v1_policy } from "../../../../portico/v1/policy_pb.ts";
 import type { User } from "../../users/v1/api_users_service_pb.ts";
 import { file_smpl_api_users_v1_api_users_service } from "../../users/v1/api_users_service_pb.ts";
@@ -16,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file smpl/api/inventory/v1/api_inventory_service.proto.
  */
 export const file_smpl_api_inventory_v1_api_inventory_service: GenFile = /*@__PURE__*/
-  fileDesc("CjFzbXBsL2FwaS9pbnZlbnRvcnkvdjEvYXBpX2ludmVudG9yeV9zZXJ2aWNlLnByb3RvEhVzbXBsLmFwaS5pbnZlbnRvcnkudjEiRAoESXRlbRIPCgJpZBgBIAEoCUID4EEDEgsKA3NrdRgCIAEoCRIMCgRuYW1lGAMgASgJEhAKCHF1YW50aXR5GAQgASgDIl4KCVVzZXJJdGVtcxIlCgR1c2VyGAEgASgLMhcuc21wbC5hcGkudXNlcnMudjEuVXNlchIqCgVpdGVtcxgCIAMoCzIbLnNtcGwuYXBpLmludmVudG9yeS52MS5JdGVtIkcKHkxpc3RJdGVtc0dyb3VwZWRCeVVzZXJzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJrCh9MaXN0SXRlbXNHcm91cGVkQnlVc2Vyc1Jlc3BvbnNlEi8KBXVzZXJzGAEgAygLMiAuc21wbC5hcGkuaW52ZW50b3J5LnYxLlVzZXJJdGVtcxIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkywAEKEEludmVudG9yeVNlcnZpY2USqwEKF0xpc3RJdGVtc0dyb3VwZWRCeVVzZXJzEjUuc21wbC5hcGkuaW52ZW50b3J5LnYxLkxpc3RJdGVtc0dyb3VwZWRCeVVzZXJzUmVxdWVzdBo2LnNtcGwuYXBpLmludmVudG9yeS52MS5MaXN0SXRlbXNHcm91cGVkQnlVc2Vyc1Jlc3BvbnNlIiGQAgGK5xgaKgIIBTIECgIIBRoOaW52ZW50b3J5LnJlYWRiBnByb3RvMw", [file_google_api_field_behavior, file_portico_v1_policy, file_smpl_api_users_v1_api_users_service]);
+  fileDesc("CjFzbXBsL2FwaS9pbnZlbnRvcnkvdjEvYXBpX2ludmVudG9yeV9zZXJ2aWNlLnByb3RvEhVzbXBsLmFwaS5pbnZlbnRvcnkudjEiRAoESXRlbRIPCgJpZBgBIAEoCUID4EEDEgsKA3NrdRgCIAEoCRIMCgRuYW1lGAMgASgJEhAKCHF1YW50aXR5GAQgASgDIl4KCVVzZXJJdGVtcxIlCgR1c2VyGAEgASgLMhcuc21wbC5hcGkudXNlcnMudjEuVXNlchIqCgVpdGVtcxgCIAMoCzIbLnNtcGwuYXBpLmludmVudG9yeS52MS5JdGVtInYKHkxpc3RJdGVtc0dyb3VwZWRCeVVzZXJzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRItCglyZWFkX21hc2sYAyABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrImsKH0xpc3RJdGVtc0dyb3VwZWRCeVVzZXJzUmVzcG9uc2USLwoFdXNlcnMYASADKAsyIC5zbXBsLmFwaS5pbnZlbnRvcnkudjEuVXNlckl0ZW1zEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCTLAAQoQSW52ZW50b3J5U2VydmljZRKrAQoXTGlzdEl0ZW1zR3JvdXBlZEJ5VXNlcnMSNS5zbXBsLmFwaS5pbnZlbnRvcnkudjEuTGlzdEl0ZW1zR3JvdXBlZEJ5VXNlcnNSZXF1ZXN0GjYuc21wbC5hcGkuaW52ZW50b3J5LnYxLkxpc3RJdGVtc0dyb3VwZWRCeVVzZXJzUmVzcG9uc2UiIZACAYrnGBoqAggFMgQKAggFGg5pbnZlbnRvcnkucmVhZGIGcHJvdG8z", [file_google_api_field_behavior, file_google_protobuf_field_mask, file_portico_v1_policy, file_smpl_api_users_v1_api_users_service]);
 
 /**
  * Something that a user keeps in stock.
@@ -102,11 +104,20 @@ export type ListItemsGroupedByUsersRequest = Message<"smpl.api.inventory.v1.List
   pageSize: number;
 
   /**
-   * The `next_page_token` of the page before; empty for the first page.
+   * The `next_page_token` of the page before; empty for the first page. The
+   * `read_mask` must be that of the page before.
    *
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
+
+  /**
+   * The fields of each user with items that are wanted, such as
+   * `user.id,items.name`; all if empty.
+   *
+   * @generated from field: google.protobuf.FieldMask read_mask = 3;
+   */
+  readMask?: FieldMask | undefined;
 };
 
 /**

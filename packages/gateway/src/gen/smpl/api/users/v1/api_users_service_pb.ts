@@ -8,8 +8,8 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../../buf/validate/validate_pb.ts";
 import { file_google_api_field_behavior } from "../../../../google/api/field_behavior_pb.ts";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_field_mask, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import { file_portico_v1_policy } from "../../../../portico/v1/policy_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file smpl/api/users/v1/api_users_service.proto.
  */
 export const file_smpl_api_users_v1_api_users_service: GenFile = /*@__PURE__*/
-  fileDesc("CilzbXBsL2FwaS91c2Vycy92MS9hcGlfdXNlcnNfc2VydmljZS5wcm90bxIRc21wbC5hcGkudXNlcnMudjEijQEKBFVzZXISDwoCaWQYASABKAlCA+BBAxIoCgVlbWFpbBgCIAEoCUIZ4EECkucYEgoQdXNlcnMucmVhZF9lbWFpbBIUCgxkaXNwbGF5X25hbWUYAyABKAkSNAoLY3JlYXRlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgPgQQMiUQoRQ3JlYXRlVXNlclJlcXVlc3QSHAoFZW1haWwYASABKAlCDeBBArpIB3IFGP4BYAESHgoMZGlzcGxheV9uYW1lGAIgASgJQgi6SAVyAxjIASI7ChJDcmVhdGVVc2VyUmVzcG9uc2USJQoEdXNlchgBIAEoCzIXLnNtcGwuYXBpLnVzZXJzLnYxLlVzZXIiKAoOR2V0VXNlclJlcXVlc3QSFgoCaWQYASABKAlCCuBBArpIBHICGGQiOAoPR2V0VXNlclJlc3BvbnNlEiUKBHVzZXIYASABKAsyFy5zbXBsLmFwaS51c2Vycy52MS5Vc2VyIjkKEExpc3RVc2Vyc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiVAoRTGlzdFVzZXJzUmVzcG9uc2USJgoFdXNlcnMYASADKAsyFy5zbXBsLmFwaS51c2Vycy52MS5Vc2VyEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCTLbAgoMVXNlcnNTZXJ2aWNlEncKCkNyZWF0ZVVzZXISJC5zbXBsLmFwaS51c2Vycy52MS5DcmVhdGVVc2VyUmVxdWVzdBolLnNtcGwuYXBpLnVzZXJzLnYxLkNyZWF0ZVVzZXJSZXNwb25zZSIciucYGCoIEgYIeBICCDwaDHVzZXJzLmNyZWF0ZRJlCgdHZXRVc2VyEiEuc21wbC5hcGkudXNlcnMudjEuR2V0VXNlclJlcXVlc3QaIi5zbXBsLmFwaS51c2Vycy52MS5HZXRVc2VyUmVzcG9uc2UiE5ACAYrnGAwaCnVzZXJzLnJlYWQSawoJTGlzdFVzZXJzEiMuc21wbC5hcGkudXNlcnMudjEuTGlzdFVzZXJzUmVxdWVzdBokLnNtcGwuYXBpLnVzZXJzLnYxLkxpc3RVc2Vyc1Jlc3BvbnNlIhOQAgGK5xgMGgp1c2Vycy5yZWFkYgZwcm90bzM", [file_buf_validate_validate, file_google_api_field_behavior, file_google_protobuf_timestamp, file_portico_v1_policy]);
+  fileDesc("CilzbXBsL2FwaS91c2Vycy92MS9hcGlfdXNlcnNfc2VydmljZS5wcm90bxIRc21wbC5hcGkudXNlcnMudjEijQEKBFVzZXISDwoCaWQYASABKAlCA+BBAxIoCgVlbWFpbBgCIAEoCUIZ4EECkucYEgoQdXNlcnMucmVhZF9lbWFpbBIUCgxkaXNwbGF5X25hbWUYAyABKAkSNAoLY3JlYXRlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgPgQQMiUQoRQ3JlYXRlVXNlclJlcXVlc3QSHAoFZW1haWwYASABKAlCDeBBArpIB3IFGP4BYAESHgoMZGlzcGxheV9uYW1lGAIgASgJQgi6SAVyAxjIASI7ChJDcmVhdGVVc2VyUmVzcG9uc2USJQoEdXNlchgBIAEoCzIXLnNtcGwuYXBpLnVzZXJzLnYxLlVzZXIiVwoOR2V0VXNlclJlcXVlc3QSFgoCaWQYASABKAlCCuBBArpIBHICGGQSLQoJcmVhZF9tYXNrGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFzayI4Cg9HZXRVc2VyUmVzcG9uc2USJQoEdXNlchgBIAEoCzIXLnNtcGwuYXBpLnVzZXJzLnYxLlVzZXIiaAoQTGlzdFVzZXJzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRItCglyZWFkX21hc2sYAyABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIlQKEUxpc3RVc2Vyc1Jlc3BvbnNlEiYKBXVzZXJzGAEgAygLMhcuc21wbC5hcGkudXNlcnMudjEuVXNlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAky2wIKDFVzZXJzU2VydmljZRJ3CgpDcmVhdGVVc2VyEiQuc21wbC5hcGkudXNlcnMudjEuQ3JlYXRlVXNlclJlcXVlc3QaJS5zbXBsLmFwaS51c2Vycy52MS5DcmVhdGVVc2VyUmVzcG9uc2UiHIrnGBgqCBIGCHgSAgg8Ggx1c2Vycy5jcmVhdGUSZQoHR2V0VXNlchIhLnNtcGwuYXBpLnVzZXJzLnYxLkdldFVzZXJSZXF1ZXN0GiIuc21wbC5hcGkudXNlcnMudjEuR2V0VXNlclJlc3BvbnNlIhOQAgGK5xgMGgp1c2Vycy5yZWFkEmsKCUxpc3RVc2VycxIjLnNtcGwuYXBpLnVzZXJzLnYxLkxpc3RVc2Vyc1JlcXVlc3QaJC5zbXBsLmFwaS51c2Vycy52MS5MaXN0VXNlcnNSZXNwb25zZSITkAIBiucYDBoKdXNlcnMucmVhZGIGcHJvdG8z", [file_buf_validate_validate, file_google_api_field_behavior, file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_portico_v1_policy]);
 
 /**
  * A person with an account.
@@ -122,6 +122,13 @@ export type GetUserRequest = Message<"smpl.api.users.v1.GetUserRequest"> & {
    * @generated from field: string id = 1;
    */
   id: string;
+
+  /**
+   * The fields of the user that are wanted, such as `id,email`; all if empty.
+   *
+   * @generated from field: google.protobuf.FieldMask read_mask = 2;
+   */
+  readMask?: FieldMask | undefined;
 };
 
 /**
@@ -166,11 +173,19 @@ export type ListUsersRequest = Message<"smpl.api.users.v1.ListUsersRequest"> & {
   pageSize: number;
 
   /**
-   * The `next_page_token` of the page before; empty for the first page.
+   * The `next_page_token` of the page before; empty for the first page. The
+   * `read_mask` must be that of the page before.
    *
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
+
+  /**
+   * The fields of each user that are wanted, such as `id,email`; all if empty.
+   *
+   * @generated from field: google.protobuf.FieldMask read_mask = 3;
+   */
+  readMask?: FieldMask | undefined;
 };
 
 /**
