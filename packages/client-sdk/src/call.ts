@@ -7,8 +7,10 @@ import {
   type MessageShape,
   toBinary,
 } from "@bufbuild/protobuf";
+import { ConnectError } from "@connectrpc/connect";
 import { PorticoError, toPorticoError, ValidationError } from "./errors.ts";
 import { type HeaderValues, isTimeout, type Settings, timeoutWords } from "./options.ts";
+import { notePartial } from "./partial.ts";
 import { stoppable } from "./stream.ts";
 import { createTokenSource } from "./token.ts";
 
@@ -47,24 +49,34 @@ export function createCaller(settings: Settings): Caller {
     async unary(method, request, options) {
       try {
         const { headers, timeoutMs } = await prepare(options, settings.timeoutMs);
-        return (await transport.unary(method, options?.signal, timeoutMs, headers, request)).message;
+        const response = await transport.unary(method, options?.signal, timeoutMs, headers, request);
+        notePartial(response.message, response.header);
+        return response.message;
       } catch (error) {
         throw failure(error, { input: method.input, request, signal: options?.signal });
       }
     },
     stream(method, request, options) {
-      return stoppable(options?.signal, async function* (signal) {
-        let requestId: string | undefined;
-        try {
-          const { headers, timeoutMs } = await prepare({ ...options, signal }, undefined);
-          // Connect takes 0 for "no limit"; without a number its transport would set its own.
-          const response = await transport.stream(method, signal, timeoutMs ?? 0, headers, once(request));
-          requestId = response.header.get("x-request-id") ?? undefined;
-          yield* response.message;
-        } catch (error) {
-          throw failure(error, { input: method.input, request, signal, requestId });
-        }
-      });
+      const messages = stoppable<MessageShape<typeof method.output>>(
+        options?.signal,
+        async function* (signal) {
+          let requestId: string | undefined;
+          // Forgets the iteration before.
+          notePartial(messages, new Headers());
+          try {
+            const { headers, timeoutMs } = await prepare({ ...options, signal }, undefined);
+            // Connect takes 0 for "no limit"; without a number its transport would set its own.
+            const response = await transport.stream(method, signal, timeoutMs ?? 0, headers, once(request));
+            requestId = response.header.get("x-request-id") ?? undefined;
+            yield* response.message;
+            notePartial(messages, response.trailer);
+          } catch (error) {
+            if (error instanceof ConnectError) notePartial(messages, error.metadata);
+            throw failure(error, { input: method.input, request, signal, requestId });
+          }
+        },
+      );
+      return messages;
     },
   };
 }

@@ -25,5 +25,7 @@ export * from "./inventory.ts";
 export type { Address, CallDefaults, HeaderValues, OwnTransport, PorticoOptions, Token } from "./options.ts";
 export * from "./orders.ts";
 export type { Paged } from "./paging.ts";
+// What an answer lacks.
+export { type MissingPart, partial } from "./partial.ts";
 export { Portico, type PorticoConstructor } from "./portico.ts";
 export * from "./users.ts";

@@ -1,5 +1,12 @@
 import { readFileSync } from "node:fs";
-import { Code, ConnectError, type ConnectRouter, createRouterTransport } from "@connectrpc/connect";
+import { create } from "@bufbuild/protobuf";
+import {
+  Code,
+  ConnectError,
+  type ConnectRouter,
+  createRouterTransport,
+  encodeBinaryHeader,
+} from "@connectrpc/connect";
 import {
   NotFoundError,
   type Order,
@@ -9,6 +16,7 @@ import {
   OrdersService,
   Portico,
   PorticoError,
+  partial,
   RateLimitError,
   timestampDate,
   timestampFromDate,
@@ -17,6 +25,7 @@ import {
   UsersService,
 } from "@portico/client-sdk";
 import { describe, expect, it, vi } from "vitest";
+import { PartialResultSchema } from "./gen/portico/api/v1/partial_result_pb.ts";
 import { inMemory, serve, thrownBy } from "./testing/api.ts";
 
 // The samples of the README stand here word for word, and run.
@@ -146,6 +155,34 @@ describe("the samples of the README", () => {
       }
       return "went on";
     }
+  });
+
+  it("answers that lack something", async () => {
+    const warn = vi.fn();
+    const missing = (path: string, count: number) => {
+      const part = { path, count, message: "No users.", retryable: true };
+      return encodeBinaryHeader(create(PartialResultSchema, { missing: [part] }), PartialResultSchema);
+    };
+    const api = inMemory((router) => {
+      router.service(OrdersService, {
+        listOrdersWithUser(_, call) {
+          call.responseHeader.set("portico-partial-bin", missing("orders[0-2,5].user_email", 4));
+          return {};
+        },
+        async *watchOrdersWithUser(_, call) {
+          yield {};
+          call.responseTrailer.set("portico-partial-bin", missing("[0-9].order.user_email", 10));
+        },
+      });
+    });
+    const page = await api.orders.listOrdersWithUser({ pageSize: 500 });
+    for (const { path, message, retryable } of partial(page)) warn(path, message, retryable);
+    expect(warn).toHaveBeenLastCalledWith("orders[0-2,5].user_email", "No users.", true);
+
+    const stream = api.orders.watchOrdersWithUser({ backlog: 10 }, { timeoutMs: 60_000 });
+    for await (const { order } of stream) show(order?.userEmail);
+    for (const { path, count } of partial(stream)) warn(path, count); // such as [0-9].order.user_email
+    expect(warn).toHaveBeenLastCalledWith("[0-9].order.user_email", 10);
   });
 
   it("streams", async () => {
