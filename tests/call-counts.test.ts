@@ -153,19 +153,23 @@ describe("what a call costs", () => {
     expect(callsTo(system.mocks)).toEqual(["orders.listOrders"]);
   });
 
-  test("of a stream is one look at the user of each order", async () => {
+  test("of a stream is one look at the users of what comes together", async () => {
     const controller = new AbortController();
     const emails: string[] = [];
     const options = { signal: controller.signal };
     const watching = (async () => {
-      for await (const { order } of clients.orders.watchOrdersWithUser({ backlog: 3 }, options)) {
+      for await (const { order } of clients.orders.watchOrdersWithUser({ backlog: 100 }, options)) {
         emails.push(order?.userEmail ?? "");
-        if (emails.length === 3) controller.abort();
+        if (emails.length === 100) controller.abort();
       }
     })();
     await expect(watching).rejects.toThrow();
-    expect(emails.filter((email) => email.includes("@"))).toHaveLength(3);
-    expect(callsTo(system.mocks)).toEqual([...Array(3).fill("users.batchGetUsers"), "orders.watchOrders"]);
+    expect(emails.filter((email) => email.includes("@"))).toHaveLength(100);
+    const [watch, ...looks] = callsTo(system.mocks).reverse();
+    expect(watch).toBe("orders.watchOrders");
+    expect(new Set(looks)).toEqual(new Set(["users.batchGetUsers"]));
+    // How many batches there are depends on how quickly messages come: on no machine is it one for each.
+    expect(looks.length).toBeLessThan(50);
   });
 
   test("of a caller who may not make it is none", async () => {

@@ -3,7 +3,7 @@ import { connect as connectHttp2 } from "node:http2";
 import { connect as connectTcp, createServer, type Socket } from "node:net";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
-import { OrdersService, UsersService } from "@portico/client-sdk";
+import { InventoryService, OrdersService, UsersService } from "@portico/client-sdk";
 import { service } from "@portico/gateway";
 import { generateKeyPair, SignJWT } from "jose";
 import { afterEach, expect, test } from "vitest";
@@ -17,6 +17,7 @@ import { type System, type SystemOptions, startSystem } from "./system.ts";
 
 // How calls end that do not end by themselves, and what is said of them.
 
+const { listItemsGroupedByUsers } = InventoryService.method;
 const { listOrdersWithUser, getOrderWithUser, createOrder } = OrdersService.method;
 const { getUser, createUser } = UsersService.method;
 const list = "/smpl.api.orders.v1.OrdersService/ListOrdersWithUser";
@@ -126,8 +127,9 @@ test.each([Code.InvalidArgument, Code.NotFound])(
   "a batch that is refused with %i is not blamed on the caller",
   async (code) => {
     await start();
+    system.mocks.inventory.fault({ method: "listItems", code });
+    expect((await rawCall(system.url, listItemsGroupedByUsers, {}, { token })).code).toBe("internal");
     system.mocks.users.fault({ method: "batchGetUsers", code });
-    expect((await rawCall(system.url, listOrdersWithUser, {}, { token })).code).toBe("internal");
     const order = { userId: "user-1", lineItems: [{ product: "Cable", quantity: 1 }] };
     expect((await rawCall(system.url, createOrder, order, { token })).code).toBe("internal");
   },

@@ -67,7 +67,7 @@ describe("an origin", () => {
     expect((await preflight(origin, closed)).headers["access-control-allow-origin"]).toBeUndefined();
   });
 
-  test("that is listed reads the request id, the limits and when to call again", async () => {
+  test("that is listed reads the request id, the limits, when to call again and what is missing", async () => {
     const { headers } = await overH1(system.url, {
       path: createUser,
       headers: { origin, "content-type": "application/json" },
@@ -75,7 +75,13 @@ describe("an origin", () => {
     });
     const exposed = headers["access-control-expose-headers"]?.toLowerCase().split(/, */);
     expect(exposed).toEqual(
-      expect.arrayContaining(["x-request-id", "ratelimit", "ratelimit-policy", "retry-after"]),
+      expect.arrayContaining([
+        "x-request-id",
+        "ratelimit",
+        "ratelimit-policy",
+        "retry-after",
+        "portico-partial-bin",
+      ]),
     );
   });
 });

@@ -3,7 +3,7 @@ import { connect as connectHttp2, constants } from "node:http2";
 import { Code } from "@connectrpc/connect";
 import { OrdersService } from "@portico/client-sdk";
 import { service } from "@portico/gateway";
-import type { CallRecord, UsersService } from "@portico/internal-mocks";
+import type { CallRecord, OrdersService as InternalOrders } from "@portico/internal-mocks";
 import { afterEach, describe, expect, test } from "vitest";
 import { inventoryService } from "../packages/gateway/src/app/inventory.ts";
 import { itemsByOwner, usersById } from "../packages/gateway/src/app/loaders.ts";
@@ -27,10 +27,10 @@ afterEach(() => system.close());
 describe.each(ways)("%s", (way) => {
   test("the caller's deadline ends a call to a service that hangs", async () => {
     await start();
-    system.mocks.users.fault({ hang: true });
+    system.mocks.orders.fault({ hang: true });
     const answer = await rawCall(system.url, listOrdersWithUser, {}, { way, token, timeoutMs: 300 });
     expect(answer).toMatchObject({ code: "deadline_exceeded", status: way.startsWith("grpc") ? 200 : 504 });
-    const call = await onlyUsersCall();
+    const call = await onlyCall();
     expect(call.outcome).toBe("canceled");
     // Less than the caller's, by what it took to get there and what the answer needs.
     expect(timeoutOf(call)).toBeLessThan(300);
@@ -39,19 +39,19 @@ describe.each(ways)("%s", (way) => {
 
   test("a caller that allows more than there is gets what there is", async () => {
     await start({ env: { DEFAULT_TIMEOUT_MS: "300", MAX_TIMEOUT_MS: "400" } });
-    system.mocks.users.fault({ hang: true });
+    system.mocks.orders.fault({ hang: true });
     const answer = await rawCall(system.url, listOrdersWithUser, {}, { way, token, timeoutMs: 60_000 });
     expect(answer).toMatchObject({ code: "deadline_exceeded" });
-    const call = await onlyUsersCall();
+    const call = await onlyCall();
     expect(timeoutOf(call)).toBeLessThan(400);
   });
 
   test("a caller that does not say gets the default", async () => {
     await start({ env: { DEFAULT_TIMEOUT_MS: "300" } });
-    system.mocks.users.fault({ hang: true });
+    system.mocks.orders.fault({ hang: true });
     const answer = await rawCall(system.url, listOrdersWithUser, {}, { way, token });
     expect(answer).toMatchObject({ code: "deadline_exceeded" });
-    const call = await onlyUsersCall();
+    const call = await onlyCall();
     expect(timeoutOf(call)).toBeLessThan(300);
   });
 });
@@ -65,13 +65,13 @@ test("a deadline that is over before the first call makes none", async () => {
 
 test("a service has its own limit, which is not the caller's fault or doing", async () => {
   await start();
-  system.mocks.users.fault({ hang: true });
+  system.mocks.orders.fault({ hang: true });
   const answer = await rawCall(system.url, listOrdersWithUser, {}, { token });
   expect(answer).toMatchObject({
     code: "deadline_exceeded",
     message: "A service that this request needs did not answer in time.",
   });
-  expect(timeoutOf(await onlyUsersCall())).toBe(2_000);
+  expect(timeoutOf(await onlyCall())).toBe(2_000);
 });
 
 test("a deadline that is no number is refused", async () => {
@@ -176,15 +176,15 @@ async function bothEnd(): Promise<void> {
 }
 
 /** Once it has ended. */
-async function onlyUsersCall(): Promise<CallRecord<typeof UsersService>> {
-  await expect.poll(() => system.mocks.users.calls.active(), waiting).toBe(0);
-  const [call, ...others] = system.mocks.users.calls.all();
+async function onlyCall(): Promise<CallRecord<typeof InternalOrders>> {
+  await expect.poll(() => system.mocks.orders.calls.active(), waiting).toBe(0);
+  const [call, ...others] = system.mocks.orders.calls.all();
   if (call === undefined || others.length > 0) throw new Error(`there were ${others.length + 1} calls`);
   return call;
 }
 
 /** Milliseconds, from gRPC's digits and unit. */
-function timeoutOf({ headers }: CallRecord<typeof UsersService>): number {
+function timeoutOf({ headers }: CallRecord<typeof InternalOrders>): number {
   const given = /^(\d+)m$/.exec(headers["grpc-timeout"] ?? "");
   if (given === null) throw new Error(`grpc-timeout is ${headers["grpc-timeout"]}`);
   return Number(given[1]);

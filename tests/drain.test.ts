@@ -28,9 +28,9 @@ describe("SIGTERM", () => {
   });
 
   test("lets requests in flight finish over HTTP/1.1 and HTTP/2, and takes no others", async () => {
-    mocks.users.fault({ latencyMs: 1_500 });
+    mocks.orders.fault({ latencyMs: 1_500 });
     const answers = [listOver("connect+json"), listOver("grpc"), listOver("grpc-web")];
-    await expect.poll(() => mocks.users.calls.active("batchGetUsers"), waiting).toBe(3);
+    await expect.poll(() => mocks.orders.calls.active("listOrders"), waiting).toBe(3);
 
     expect(await statusOf(`${gateway.url}/readyz`)).toBe(200);
     gateway.child.kill("SIGTERM");
@@ -38,7 +38,7 @@ describe("SIGTERM", () => {
     await expect.poll(() => statusOf(`${gateway.url}/readyz`), waiting).toBe(503);
     await expect.poll(() => canConnect(gateway.url), waiting).toBe(false);
     // From here on it takes nobody; the three are still being served, and the admin port says so.
-    expect(mocks.users.calls.active("batchGetUsers")).toBe(3);
+    expect(mocks.orders.calls.active("listOrders")).toBe(3);
     expect(await jsonOf(`${gateway.adminUrl}/readyz`)).toMatchObject({ status: "not ready", inFlight: 3 });
 
     for (const answer of await Promise.all(answers)) expect(answer.code).toBe("ok");

@@ -97,7 +97,12 @@ describe("the packed SDK", () => {
       expect(optionsOfOthers(file)).toEqual([]);
       return file.package;
     });
-    expect(packages.sort()).toEqual(["smpl.api.inventory.v1", "smpl.api.orders.v1", "smpl.api.users.v1"]);
+    expect(packages.sort()).toEqual([
+      "portico.api.v1",
+      "smpl.api.inventory.v1",
+      "smpl.api.orders.v1",
+      "smpl.api.users.v1",
+    ]);
   });
 });
 

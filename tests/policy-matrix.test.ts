@@ -13,7 +13,7 @@ import { FileDescriptorProtoSchema, FileDescriptorSetSchema } from "@bufbuild/pr
 import { createGateway, loadConfig, type PublicService, service } from "@portico/gateway";
 import { pino } from "pino";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { services, upstreams } from "../packages/gateway/src/app/app.ts";
+import * as app from "../packages/gateway/src/app/app.ts";
 import { runCommand } from "../packages/gateway/src/cli/command.ts";
 import { method as methodOption } from "../packages/gateway/src/gen/portico/v1/policy_pb.ts";
 import { parseAccess } from "../packages/gateway/src/policy/access.ts";
@@ -30,6 +30,7 @@ import { type System, startSystem } from "./system.ts";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const access = "packages/gateway/src/app/access.json";
 const accessFile = `${root}/${access}`;
+const { services, upstreams } = app;
 const methods = services.flatMap(({ desc }) => desc.methods);
 
 describe("the committed matrix", () => {
@@ -37,7 +38,8 @@ describe("the committed matrix", () => {
     let text = "";
     const code = await runCommand(["matrix"], {
       env: { ACCESS_FILE: accessFile },
-      services: async () => services,
+      app: async () => app,
+      project: { appFolder: "/nowhere", run: async () => ({ code: 1, output: "" }) },
       now: Date.now,
       out: (part) => {
         text += part;

@@ -1,12 +1,14 @@
 import { randomUUID } from "node:crypto";
 import {
   create,
+  createRegistry,
   type DescMessage,
   type DescMethod,
   type MessageInitShape,
   toBinary,
   toJsonString,
 } from "@bufbuild/protobuf";
+import { DurationSchema } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
 import { type Exchange, overH1, overH2 } from "./exchange.ts";
 import { openDetails } from "./open-details.ts";
@@ -91,11 +93,14 @@ function headersOf(way: Way, method: DescMethod, { token, timeoutMs }: RawOption
   };
 }
 
+/** What an `Any` of a request can hold. */
+const registry = createRegistry(DurationSchema);
+
 function encode(way: Way, method: DescMethod, request: MessageInitShape<DescMessage>): Uint8Array {
   const message = create(method.input, request);
   const bytes =
     way === "connect+json"
-      ? Buffer.from(toJsonString(method.input, message))
+      ? Buffer.from(toJsonString(method.input, message, { registry }))
       : toBinary(method.input, message);
   return way.startsWith("connect") && method.methodKind === "unary" ? bytes : envelope(bytes);
 }

@@ -49,7 +49,7 @@ describe.each(streamWays)("$name", (way) => {
     await everythingEnded();
   });
 
-  test("fetches the user of each message anew, once", async () => {
+  test("fetches the users of what comes together at once, and anew for what comes later", async () => {
     const userId = "user-7";
     for (let made = 0; made < 3; made++) await createOrder(userId);
     system.mocks.users.calls.clear();
@@ -58,10 +58,17 @@ describe.each(streamWays)("$name", (way) => {
     expect(new Set(messages.map((message) => Reflect.get(Object(message), "userId")))).toEqual(
       new Set([userId]),
     );
+    const fetched = () => system.mocks.users.calls.all("batchGetUsers").map(({ request }) => request.ids);
+    // How many batches three messages make depends on how quickly they come.
+    const before = fetched().length;
+    expect(before).toBeLessThanOrEqual(3);
+    await createOrder(userId);
+    await stream.next();
     await stream.leave();
-    const fetched = system.mocks.users.calls.all("batchGetUsers").map(({ request }) => request.ids);
-    expect(fetched).toEqual([[userId], [userId], [userId]]);
-    expect(system.mocks.users.calls.count()).toBe(3);
+    // Once for the stream, and once for whoever made the order.
+    expect(fetched().length).toBe(before + 2);
+    expect(new Set(fetched().flat())).toEqual(new Set([userId]));
+    expect(system.mocks.users.calls.count()).toBe(fetched().length);
   });
 
   test("ends in unavailable when the service behind it stops", async () => {
@@ -119,7 +126,7 @@ describe.each(rawWays)("%s on the wire", (way) => {
 
   test("a service that stops ends the stream in an error, not in silence", async () => {
     const ended = rawCall(system.url, watchOrdersWithUser, { backlog: 2 }, { way, token });
-    await expect.poll(() => system.mocks.users.calls.count("batchGetUsers"), waiting).toBe(2);
+    await expect.poll(() => system.mocks.users.calls.count("batchGetUsers"), waiting).toBeGreaterThan(0);
     await system.mocks.orders.stop();
     expect(await ended).toMatchObject({ status: 200, code: "unavailable" });
   });

@@ -60,6 +60,7 @@ export async function startSystem({
       RATE_LIMIT_AUTHENTICATED: "off",
       RATE_LIMIT_ANONYMOUS: "off",
       ANSWER_CACHE_BYTES: "0",
+      ENTITY_CACHE_BYTES: "0",
       ...(tls && { TLS_CERT_FILE: fixture("cert"), TLS_KEY_FILE: fixture("key") }),
       ...env,
     },

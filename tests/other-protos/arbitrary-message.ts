@@ -1,5 +1,6 @@
 import {
   create,
+  type DescEnum,
   type DescField,
   type DescMessage,
   fromJson,
@@ -12,8 +13,11 @@ import {
   anyPack,
   DurationSchema,
   FeatureSet_FieldPresence,
+  FieldMaskSchema,
+  ListValueSchema,
   StructSchema,
   TimestampSchema,
+  ValueSchema,
 } from "@bufbuild/protobuf/wkt";
 import * as fc from "fast-check";
 
@@ -37,10 +41,10 @@ export function arbitraryMessage<D extends DescMessage>(
   if (known !== undefined) return known as fc.Arbitrary<MessageShape<D>>;
   const { text = () => fc.string(), depth = 2, unknown = () => undefined } = options;
   const inner = { text, depth: depth - 1, unknown };
-  const fields = desc.fields.filter((field) => depth > 0 || field.message === undefined);
+  const fields = desc.fields.filter((field) => depth > 0 || field.message === undefined || isRequired(field));
   const setters = fields.map((field) => {
     const setter = arbitraryField(field, inner);
-    if (field.presence === FeatureSet_FieldPresence.LEGACY_REQUIRED) return setter;
+    if (isRequired(field)) return setter;
     return fc.option(setter, { nil: undefined, freq: 4 });
   });
   return fc.tuple(...setters).map((given) => {
@@ -50,6 +54,10 @@ export function arbitraryMessage<D extends DescMessage>(
     const surplus = unknown(desc);
     return surplus === undefined ? message : Object.assign(message, { $unknown: surplus });
   });
+}
+
+function isRequired({ presence }: DescField): boolean {
+  return presence === FeatureSet_FieldPresence.LEGACY_REQUIRED;
 }
 
 /** Messages whose fields depend on each other, or that not every value of their fields can be written as JSON. */
@@ -63,6 +71,15 @@ const wellKnown: Readonly<Record<string, fc.Arbitrary<Message>>> = {
   [StructSchema.typeName]: fc
     .dictionary(fc.string(), fc.jsonValue())
     .map((fields) => fromJson(StructSchema, JSON.parse(JSON.stringify(fields)))),
+  [ValueSchema.typeName]: fc
+    .jsonValue()
+    .map((value) => fromJson(ValueSchema, JSON.parse(JSON.stringify(value)))),
+  [ListValueSchema.typeName]: fc
+    .array(fc.jsonValue(), { maxLength: 3 })
+    .map((values) => fromJson(ListValueSchema, JSON.parse(JSON.stringify(values)))),
+  [FieldMaskSchema.typeName]: fc
+    .array(fc.constantFrom("id", "price.units", "purchase_time"), { maxLength: 3 })
+    .map((paths) => create(FieldMaskSchema, { paths })),
   "google.protobuf.Any": fc.bigInt({ min: 0n, max: 9n }).map((seconds) => {
     return anyPack(DurationSchema, create(DurationSchema, { seconds }));
   }),
@@ -78,9 +95,8 @@ function arbitraryField(field: DescField, options: Required<ArbitraryOptions>): 
         for (const item of items) list.add(item);
       });
     case "map": {
-      const keys = field.mapKey === ScalarType.STRING ? options.text(field) : fc.integer({ min: 0, max: 99 });
       return fc
-        .array(fc.tuple(keys, arbitraryValue(field, options)), { maxLength: 3 })
+        .array(fc.tuple(arbitraryKey(field, options), arbitraryValue(field, options)), { maxLength: 3 })
         .map((entries) => (message) => {
           const map = message.get(field);
           for (const [key, value] of entries) map.set(key, value);
@@ -88,6 +104,17 @@ function arbitraryField(field: DescField, options: Required<ArbitraryOptions>): 
     }
     default:
       return arbitraryValue(field, options).map((value) => (message) => message.set(field, value));
+  }
+}
+
+function arbitraryKey(field: DescField & { fieldKind: "map" }, { text }: Required<ArbitraryOptions>) {
+  switch (field.mapKey) {
+    case ScalarType.STRING:
+      return text(field);
+    case ScalarType.BOOL:
+      return fc.boolean();
+    default:
+      return fc.integer({ min: 0, max: 99 });
   }
 }
 
@@ -100,13 +127,22 @@ function arbitraryValue(field: DescField, options: Required<ArbitraryOptions>): 
           reflect(field.message as DescMessage, message),
         )
       : field.enum !== undefined
-        ? fc.constantFrom(...field.enum.values.map(({ number }) => number))
+        ? arbitraryNumber(field.enum)
         : arbitraryScalar(field, options);
   return values as fc.Arbitrary<never>;
 }
 
+/** An open enum can hold numbers that it does not name; but for that of JSON's null, which is always written as null. */
+function arbitraryNumber({ open, typeName, values }: DescEnum): fc.Arbitrary<number> {
+  const named = fc.constantFrom(...values.map(({ number }) => number));
+  return open && typeName !== "google.protobuf.NullValue"
+    ? fc.oneof({ weight: 4, arbitrary: named }, fc.integer(int32))
+    : named;
+}
+
+const int32 = { min: -(2 ** 31), max: 2 ** 31 - 1 };
+
 function arbitraryScalar(field: DescField, { text }: Required<ArbitraryOptions>): fc.Arbitrary<unknown> {
-  const int32 = { min: -(2 ** 31), max: 2 ** 31 - 1 };
   switch (field.scalar) {
     case ScalarType.STRING:
       return text(field);

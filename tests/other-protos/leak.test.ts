@@ -8,7 +8,7 @@ import {
   toJsonString,
 } from "@bufbuild/protobuf";
 import { DurationSchema } from "@bufbuild/protobuf/wkt";
-import { nested, type View, view } from "@portico/gateway";
+import { computed, constant, nested, type View, view } from "@portico/gateway";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
@@ -35,16 +35,16 @@ const canary = "canary-that-nobody-may-see";
 const partyView = view(legacy.Entry_PartySchema, pubLegacy.Entry_PartySchema, {});
 const lineView = view(legacy.Entry_LineSchema, pubLegacy.Entry_LineSchema, {});
 const entryView = view(legacy.EntrySchema, pubLegacy.EntrySchema, {
-  currency: (entry) => entry.currency,
-  party: nested(partyView, (entry) => entry.party),
-  line: nested(lineView, (entry) => entry.line),
-  kind: () => pubLegacy.Kind.DEBIT,
+  currency: computed(["currency"], (currency) => currency),
+  party: nested(partyView, "party"),
+  line: nested(lineView, "line"),
+  kind: constant(pubLegacy.Kind.DEBIT),
 });
 const marginView = view(catalog.MarginSchema, pubCatalog.MarginSchema, {});
 const sheetView = view(catalog.SheetSchema, pubCatalog.SheetSchema, {
-  margin: nested(marginView, (sheet) => sheet.margin),
-  gutter: nested(marginView, (sheet) => sheet.gutter),
-  binding: () => pubCatalog.Binding.UNSPECIFIED,
+  margin: nested(marginView, "margin"),
+  gutter: nested(marginView, "gutter"),
+  binding: constant(pubCatalog.Binding.UNSPECIFIED),
 });
 
 /** What the public may see of each internal message; everything else in it is marked. */
@@ -101,7 +101,7 @@ describe("for any internal message, no value of an undeclared field gets out", (
   });
 
   test("a view that gives a secret away is caught", async () => {
-    const leaking = view(internal.SlotSchema, pub.SlotSchema, { aisle: (slot) => slot.secretGuard });
+    const leaking = view(internal.SlotSchema, pub.SlotSchema, { aisle: "secretGuard" });
     const source = create(internal.SlotSchema, { secretGuard: canary });
     const answer = await leaking.one(source, warehouseCall().call);
     expect(binaryOf(pub.SlotSchema, answer).includes(canary)).toBe(true);

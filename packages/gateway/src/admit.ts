@@ -1,6 +1,8 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import type { Call } from "./call.ts";
-import { createLoaderScope } from "./consolidation/loader.ts";
+import type { EntityCache } from "./consolidation/entities/entity-cache.ts";
+import { createLoaderScope } from "./consolidation/loaders/scope.ts";
+import { createMissingParts } from "./consolidation/partial/partial.ts";
 import { beforeAbort, type Deadline, startDeadline } from "./deadline.ts";
 import { PublicError } from "./errors.ts";
 import type { Audit } from "./observe/audit.ts";
@@ -57,6 +59,8 @@ export interface AdmitParts {
   readonly meter: Meter;
   readonly audit: Audit;
   readonly upstreams: UpstreamClients;
+  /** What is kept of entities beyond a call; absent where nothing is. */
+  readonly entities?: EntityCache | undefined;
   readonly deadlines: DeadlineOptions;
   /** Ends all streams, with its reason, when the gateway stops: unlike unary calls, they would not end by themselves. */
   readonly draining: AbortSignal;
@@ -64,23 +68,27 @@ export interface AdmitParts {
 
 /** Creates the one way into the gateway. */
 export function createAdmit(parts: AdmitParts): Admit {
-  const { methods, upstreams } = parts;
+  const { methods, upstreams, entities } = parts;
   const { decide, recheck } = createDecisions(parts);
   return async (arrival) => {
     const { record } = arrival;
     const entry = entryOf(methods, arrival.method);
     const deadline = deadlineOf(entry, arrival, parts);
     const { principal, rights } = await beforeAbort(deadline.signal, decide(entry, arrival));
+    const hidden = entry.hiddenFrom(rights);
     return {
       method: entry.method,
       requestId: record.requestId,
       principal,
       rights,
-      hidden: entry.hiddenFrom(rights),
+      hidden,
+      // What the caller does not select is known when the body is.
+      omitted: hidden,
       ...deadline,
       recheck: () => recheck(arrival, rights),
       upstreams,
-      loaders: createLoaderScope(isUnary(entry) ? "call" : "batch"),
+      loaders: createLoaderScope(isUnary(entry) ? "call" : "batch", entities),
+      missing: createMissingParts(entry.method.output),
       record,
     };
   };

@@ -1,5 +1,6 @@
 import type { DescField, DescMethod } from "@bufbuild/protobuf";
-import type { LoaderScope } from "./consolidation/loader.ts";
+import type { LoaderScope } from "./consolidation/loaders/scope.ts";
+import type { MissingParts } from "./consolidation/partial/partial.ts";
 import type { CallRecord } from "./observe/call-record.ts";
 import type { Principal } from "./policy/principal.ts";
 import type { Rights } from "./policy/rights.ts";
@@ -21,6 +22,11 @@ export interface Call {
   readonly rights: Pick<Rights, "has" | "key">;
   /** The public fields that the caller may not read: they are left out of the answer, and nothing is fetched for them. */
   readonly hidden: ReadonlySet<DescField>;
+  /**
+   * The public fields that the answer will not have, at no place: those that are hidden, and those that the caller did not
+   * select. Views make none of them, and fetch nothing for them.
+   */
+  readonly omitted: ReadonlySet<DescField>;
   /** Aborts when the deadline passes, the caller leaves, or the call is over. */
   readonly signal: AbortSignal;
   /** Milliseconds until the deadline; negative once it has passed. */
@@ -34,6 +40,8 @@ export interface Call {
   readonly upstreams: UpstreamClients;
   /** What the loaders have fetched for this call. */
   readonly loaders: LoaderScope;
+  /** What the answer will lack, although the call goes on. */
+  readonly missing: MissingParts;
   /** What the log will say about the call. */
   readonly record: CallRecord;
 }

@@ -1,5 +1,6 @@
 import { BlockList, isIP } from "node:net";
 import * as z from "zod";
+import { leastKeptBytes } from "./kept-bytes.ts";
 import { parseLimits } from "./policy/limits/limits.ts";
 import { isRedisUrl, redisUrlForm } from "./redis.ts";
 
@@ -39,6 +40,11 @@ const limits = (fallback: string) =>
     .prefault(fallback)
     .describe(`calls in a time, such as 600/1m or "50/1s, 10000/1d", or off; nothing for ${fallback}`);
 
+/** How much may be kept in memory. Most is more than any process should have, least what can be bounded. */
+const keptBytes = wholeNumber(0, 2 ** 34, 64 * 2 ** 20)
+  .refine((bytes) => bytes === 0 || bytes >= leastKeptBytes)
+  .describe(`0, a whole number from ${leastKeptBytes} to ${2 ** 34}, or nothing for ${64 * 2 ** 20}`);
+
 /** Every variable but those of the upstreams. */
 export const schema = z.object({
   PORTICO_MODE: z.enum(["production", "demo"]).default("production").describe("production or demo"),
@@ -62,7 +68,8 @@ export const schema = z.object({
   RATE_LIMIT_AUTHENTICATED: limits("6000/1m"),
   RATE_LIMIT_ANONYMOUS: limits("600/1m"),
   REDIS_URL: z.string().refine(isRedisUrl).optional().describe(redisUrlForm),
-  ANSWER_CACHE_BYTES: wholeNumber(0, 2 ** 34, 64 * 2 ** 20),
+  ANSWER_CACHE_BYTES: keptBytes,
+  ENTITY_CACHE_BYTES: keptBytes,
   ERROR_DOMAIN: z
     .string()
     .regex(/^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/)

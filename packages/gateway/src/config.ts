@@ -31,6 +31,8 @@ export interface Config {
   readonly redisUrl: string | undefined;
   /** How much memory kept answers may take; 0 for none. */
   readonly answerCacheBytes: number;
+  /** How much memory kept entities of internal services may take; 0 for none. */
+  readonly entityCacheBytes: number;
   /** Whose catalogue the reasons of errors are from. */
   readonly errorDomain: string;
   /** The addresses of each upstream, by its name. */
@@ -202,6 +204,7 @@ function toConfig(
     },
     redisUrl: variables.REDIS_URL,
     answerCacheBytes: variables.ANSWER_CACHE_BYTES,
+    entityCacheBytes: variables.ENTITY_CACHE_BYTES,
     errorDomain: variables.ERROR_DOMAIN,
     upstreams,
     corsOrigins: variables.CORS_ORIGINS,

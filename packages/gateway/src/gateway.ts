@@ -2,9 +2,10 @@ import type { Transport } from "@connectrpc/connect";
 import { fastify } from "fastify";
 import type { Logger } from "pino";
 import { createAdmit } from "./admit.ts";
-import { keepAnswers } from "./answers/answer-cache.ts";
 import { createCachedAnswers } from "./answers/cached-answers.ts";
+import { keepAnswers } from "./answers/keep-answers.ts";
 import type { Config } from "./config.ts";
+import { keepEntities } from "./consolidation/entities/keep-entities.ts";
 import { serveDemoToken } from "./edge/demo-token.ts";
 import { serveFallback } from "./edge/fallback.ts";
 import { type Readiness, serveHealth } from "./edge/health.ts";
@@ -95,6 +96,14 @@ export async function createGateway({
   const demo = config.mode === "demo" ? await createDemoIdentity(config) : undefined;
   const identity = createIdentity(config, access.current, demo, log);
   const redis = config.redisUrl === undefined ? undefined : createRedis(config.redisUrl, log);
+  const entities = keepEntities({
+    maxBytes: config.entityCacheBytes,
+    redis,
+    domain: config.errorDomain,
+    upstreams,
+    maxMs: config.deadlines.maxMs,
+    log,
+  });
   const admit = createAdmit({
     methods,
     authenticate: identity.authenticate,
@@ -102,12 +111,19 @@ export async function createGateway({
     meter: createMeter(createRateLimit({ redis }).consume, config.rateLimits),
     audit,
     upstreams: clients,
+    entities,
     deadlines: config.deadlines,
     draining: draining.signal,
   });
 
   // After it: validate, decide about the request, run the handler or give its kept answer, put errors into words.
-  const answers = keepAnswers(config.answerCacheBytes, log);
+  const answers = keepAnswers({
+    maxBytes: config.answerCacheBytes,
+    redis,
+    domain: config.errorDomain,
+    methods: methods.keys(),
+    log,
+  });
   const invoke = createInvoke({
     methods,
     permit: createPermit(validate),
@@ -134,7 +150,9 @@ export async function createGateway({
   serveHealth(admin, readiness, () => ({
     inFlight: listener.inFlight(),
     upstreams: clients.states(),
+    unimplemented: clients.unimplemented(),
     answers: answers?.facts(),
+    entities: entities?.facts(),
   }));
 
   return {

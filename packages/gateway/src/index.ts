@@ -1,12 +1,26 @@
 // What a company that builds its gateway on Portico imports.
 
+export type { App } from "./application.ts";
 export type { Call } from "./call.ts";
 export { type Config, loadConfig } from "./config.ts";
-export { type EnumOptions, enumByName } from "./consolidation/enum.ts";
-export { type BatchOptions, groupLoader, type Key, type Loader, loader } from "./consolidation/loader.ts";
-export { type Page, type PagingOptions, paging } from "./consolidation/paging.ts";
-export { nested, type RelatedOptions, related, type Source } from "./consolidation/source.ts";
-export { type FieldPlan, type View, type ViewFields, view } from "./consolidation/view.ts";
+export { groupLoader, type Key, type Loader, loader } from "./consolidation/loaders/loader.ts";
+export type { PagingOptions } from "./consolidation/requests/paging.ts";
+export {
+  mapPagedRequest,
+  mapRequest,
+  type Paged,
+  type PagedRequestMap,
+  type RequestMap,
+} from "./consolidation/requests/request.ts";
+export type { EachOptions } from "./consolidation/views/batches.ts";
+export { cases } from "./consolidation/views/cases.ts";
+export { type EnumFallback, type EnumMap, type EnumOptions, enumByName } from "./consolidation/views/enum.ts";
+export { mapped } from "./consolidation/views/mapped.ts";
+export { itself, nested } from "./consolidation/views/nested.ts";
+export { packed } from "./consolidation/views/packed.ts";
+export { type RelatedOptions, related, summarized } from "./consolidation/views/related.ts";
+export { computed, constant, type FieldPlan, type Source } from "./consolidation/views/source.ts";
+export { type View, type ViewFields, view } from "./consolidation/views/view.ts";
 export {
   type FieldViolation,
   invalid,

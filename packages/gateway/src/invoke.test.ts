@@ -10,9 +10,9 @@ import { createAudit } from "./observe/audit.ts";
 import { createMethodTable } from "./policy/method-table.ts";
 import { createPermit } from "./policy/permit.ts";
 import { createValidate } from "./policy/validation/validate.ts";
-import { type Handlers, service } from "./service.ts";
+import { type Handlers, type PublicService, service } from "./service.ts";
 import { drain, testCall, thrownBy } from "./testing/call.ts";
-import { internal, pub, pubLegacy } from "./testing/protos.ts";
+import { internal, pub, pubLegacy, vault } from "./testing/protos.ts";
 
 const methods = pub.WarehouseService.method;
 const crateRequest = create(pub.GetCrateRequestSchema, { code: "A-1" });
@@ -277,6 +277,25 @@ describe("stream", () => {
     expect(call.record.outcome).toBe(Code.DeadlineExceeded);
   });
 
+  test.each([
+    [
+      "throws",
+      () => {
+        throw new RangeError("cannot end");
+      },
+    ],
+    ["gives no promise", () => ({ done: true, value: undefined }) as never],
+  ])("a handler that %s when it is told to end changes nothing of the call", async (_, leave) => {
+    const call = testCall();
+    let asked = 0;
+    const next = async () => (++asked === 1 ? { value: {} } : { done: true as const, value: undefined });
+    const invoke = invokeOf({
+      watchCrates: () => ({ [Symbol.asyncIterator]: () => ({ next, return: leave }) }),
+    });
+    expect(await drain(invoke.stream(methods.watchCrates, watchRequest, call))).toHaveLength(1);
+    expect(call.record.outcome).toBe("ok");
+  });
+
   test("a handler that cannot be iterated is an error inside", async () => {
     const call = testCall();
     const invoke = invokeOf({ watchCrates: (() => ({})) as never });
@@ -287,15 +306,140 @@ describe("stream", () => {
   });
 });
 
+describe("what an answer lacks", () => {
+  const cause = new Error("no keepers");
+  const dead = new PublicError("SERVICE_UNAVAILABLE", undefined, { cause });
+  const lacking = ({ missing }: Call) => {
+    const crate = create(pub.CrateSchema);
+    missing.add(crate, "keeperName", dead);
+    return crate;
+  };
+
+  test("is found, and noted for the log with its cause", async () => {
+    const call = testCall();
+    const invoke = invokeOf({ getCrate: (_, call) => ({ crate: lacking(call) }) });
+    await invoke.unary(methods.getCrate, crateRequest, call);
+    expect(call.missing.result()?.missing).toMatchObject([{ path: "crate.keeper_name", count: 1 }]);
+    expect(call.record).toMatchObject({ outcome: "ok", partial: { count: 1, cause } });
+  });
+
+  test("is not noted of an answer that is whole", async () => {
+    const call = testCall();
+    await invokeOf({}).unary(methods.getCrate, crateRequest, call);
+    expect(call.missing.result()).toBeUndefined();
+    expect(call.record.partial).toBeUndefined();
+  });
+
+  test("is counted over all messages of a stream, also if that fails", async () => {
+    const call = testCall({ method: methods.watchCrates });
+    const invoke = invokeOf({
+      async *watchCrates(_, call) {
+        yield { crate: lacking(call) };
+        yield {};
+        yield { crate: lacking(call) };
+        throw new PublicError("CONFLICT");
+      },
+    });
+    await thrownBy(drain(invoke.stream(methods.watchCrates, watchRequest, call)));
+    expect(call.missing.result()?.missing).toMatchObject([{ path: "[0,2].crate.keeper_name", count: 2 }]);
+    expect(call.record).toMatchObject({ outcome: Code.Aborted, partial: { count: 2, cause } });
+  });
+
+  test("is nothing, if the call ends before its answer", async () => {
+    const controller = new AbortController();
+    const call = testCall({ signal: controller.signal });
+    const invoke = invokeOf({
+      getCrate: (_, call) => {
+        controller.abort(overdue);
+        return { crate: lacking(call) };
+      },
+    });
+    expect(await thrownBy(invoke.unary(methods.getCrate, crateRequest, call))).toMatchObject({
+      reason: "DEADLINE_EXCEEDED",
+    });
+    expect(call.record.partial).toBeUndefined();
+  });
+});
+
 test("an internal message is not what a public handler gives", () => {
   // @ts-expect-error the crate is the internal one
   invokeOf({ getCrate: () => ({ crate: create(internal.CrateSchema) }) });
+});
+
+describe("a read mask", () => {
+  const { listVaults } = vault.VaultService.method;
+  const { name, pin, note } = vault.VaultSchema.field;
+  const hidden: Call["hidden"] = new Set([pin]);
+  const made = { name: "a", pin: "1", note: "n", front: { number: 1, secrets: [{ title: "t", pin: "2" }] } };
+  const maskOf = (...paths: string[]) => create(vault.ListVaultsRequestSchema, { readMask: { paths } });
+
+  /** Whose handler answers with everything, whatever it is told. */
+  const careless = (omitted: Call["omitted"][] = []) =>
+    invokeIn(
+      service(vault.VaultService, {
+        getVault: () => ({}),
+        listVaults: (_, call) => {
+          omitted.push(call.omitted);
+          return { vaults: [made], total: 7 };
+        },
+        async *watchVaults() {},
+        updateVault: () => ({}),
+        batchUpdateVaults: () => ({}),
+        getReport: () => ({}),
+        ping: () => ({}),
+      }),
+    );
+
+  test("keeps out of the answer what was not selected, and what may not be read", async () => {
+    const request = maskOf("pin", "note", "front.secrets");
+    expect(await careless().unary(listVaults, request, testCall())).toEqual(
+      create(vault.ListVaultsResponseSchema, {
+        vaults: [{ pin: "1", note: "n", front: { secrets: [{ title: "t", pin: "2" }] } }],
+        total: 7,
+      }),
+    );
+    const guarded = testCall({ hidden: new Set([pin, vault.SecretSchema.field.pin]) });
+    expect(await careless().unary(listVaults, request, guarded)).toEqual(
+      create(vault.ListVaultsResponseSchema, {
+        vaults: [{ note: "n", front: { secrets: [{ title: "t" }] } }],
+        total: 7,
+      }),
+    );
+  });
+
+  test("tells the handler which fields nobody needs, the same set every time", async () => {
+    const omitted: Call["omitted"][] = [];
+    const invoke = careless(omitted);
+    await invoke.unary(listVaults, maskOf("pin", "note"), testCall({ hidden }));
+    await invoke.unary(listVaults, maskOf("note", "pin"), testCall({ hidden }));
+    await invoke.unary(listVaults, maskOf(), testCall({ hidden }));
+    const [first, second, whole] = omitted;
+    expect([name, pin, note].map((field) => first?.has(field))).toEqual([true, true, false]);
+    expect(second).toBe(first);
+    expect(whole).toBe(hidden);
+  });
+
+  test("that leads nowhere ends the call before its handler runs", async () => {
+    const omitted: Call["omitted"][] = [];
+    const call = testCall();
+    const shown = await thrownBy(careless(omitted).unary(listVaults, maskOf("nope"), call));
+    expect(shown).toMatchObject({
+      reason: "INVALID_FIELDS",
+      rawMessage: expect.stringMatching(/^read_mask: "nope"/),
+    });
+    expect(omitted).toEqual([]);
+    expect(call.record.outcome).toBe(Code.InvalidArgument);
+  });
 });
 
 function invokeOf(handlers: Partial<Handlers<typeof pub.WarehouseService>>): Invoke {
   const nothing = () => ({});
   const all = { getStatus: nothing, getCrate: nothing, listCrates: nothing, storeCrates: nothing };
   const whole = service(pub.WarehouseService, { ...all, async *watchCrates() {}, ...handlers });
+  return invokeIn(whole);
+}
+
+function invokeIn(whole: PublicService): Invoke {
   const methods = createMethodTable([whole]);
   return createInvoke({
     methods,

@@ -6,8 +6,11 @@ import {
   type MessageInitShape,
 } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
+import type { Answered } from "./answers/answer-cache.ts";
 import type { CachedAnswers } from "./answers/cached-answers.ts";
 import type { Call } from "./call.ts";
+import { countMissing } from "./consolidation/partial/groups.ts";
+import { createSelections, type Selection } from "./consolidation/selection/selection.ts";
 import { beforeAbort } from "./deadline.ts";
 import { internalError, PublicError } from "./errors.ts";
 import type { Audit } from "./observe/audit.ts";
@@ -16,8 +19,8 @@ import type { Permit } from "./policy/permit.ts";
 
 /**
  * Everything that happens to a call once its request is decoded: it is validated and permitted, its answer comes from
- * the cache or from its handler, without what the caller may not read, and whatever goes wrong becomes an error that the
- * caller may see. Ends at the call's deadline, even if the handler does not.
+ * the cache or from its handler, without what the caller may not read or did not select, and whatever goes wrong becomes
+ * an error that the caller may see. Ends at the call's deadline, even if the handler does not.
  */
 export interface Invoke {
   /** Runs a unary method. */
@@ -38,15 +41,26 @@ export interface InvokeParts {
   readonly audit: Audit;
 }
 
+/** A call that may run. */
+interface Begun {
+  readonly entry: MethodEntry;
+  /** What the caller wants of the answer; `undefined` if everything. */
+  readonly selection: Selection | undefined;
+  readonly call: Call;
+}
+
 /** Creates the one way through the gateway. */
 export function createInvoke({ methods, permit, cached, audit }: InvokeParts): Invoke {
+  const selections = createSelections(methods.values());
   /** What comes before the handler. */
-  const begin = (method: DescMethod, request: Message, call: Call): MethodEntry => {
+  const begin = (method: DescMethod, request: Message, call: Call): Begun => {
     const entry = entryOf(methods, method);
     call.signal.throwIfAborted();
     permit(entry, request, call);
+    const selection = selections.get(entry.method)?.(request);
     if (entry.mutates) audit.allowed(call.record, call.principal);
-    return entry;
+    if (selection === undefined) return { entry, selection, call };
+    return { entry, selection, call: { ...call, omitted: selection.omitted(call.hidden) } };
   };
   /** Notes how the call failed, and makes the error that the caller gets. */
   const fail = (call: Call, error: unknown): PublicError => {
@@ -59,12 +73,20 @@ export function createInvoke({ methods, permit, cached, audit }: InvokeParts): I
   return {
     unary: async (method, request, call) => {
       try {
-        const entry = begin(method, request, call);
-        const run = async (call: Call) =>
-          readable(entry, await handle<Answer | Promise<Answer>>(entry, request, call), call);
-        const answer = await beforeAbort(call.signal, cached(entry, request, call, run));
+        const begun = begin(method, request, call);
+        const { entry } = begun;
+        let cause: unknown;
+        const run = async (call: Call): Promise<Answered> => {
+          const answer = await handle<Answer | Promise<Answer>>(entry, request, call);
+          const message = readable({ ...begun, call }, answer);
+          cause = call.missing.cause();
+          return { message, partial: call.missing.result() };
+        };
+        const { message, partial } = await beforeAbort(call.signal, cached(entry, request, begun.call, run));
+        call.missing.adopt(partial);
+        noteMissing(call, cause);
         call.record.outcome = "ok";
-        return answer;
+        return message;
       } catch (error) {
         throw fail(call, error);
       }
@@ -72,30 +94,53 @@ export function createInvoke({ methods, permit, cached, audit }: InvokeParts): I
     stream: async function* (method, request, call) {
       let answers: AsyncIterator<Answer> | undefined;
       try {
-        const entry = begin(method, request, call);
-        answers = handle<AsyncIterable<Answer>>(entry, request, call)[Symbol.asyncIterator]();
-        for (;;) {
+        const begun = begin(method, request, call);
+        answers = handle<AsyncIterable<Answer>>(begun.entry, request, begun.call)[Symbol.asyncIterator]();
+        for (let index = 0; ; index++) {
           const next = await beforeAbort(call.signal, answers.next());
           if (next.done === true) break;
           // A stream can outlive the rights that it began with.
           await call.recheck();
-          yield readable(entry, next.value, call);
+          yield readable(begun, next.value, index);
         }
         call.record.outcome = "ok";
       } catch (error) {
         throw fail(call, error);
       } finally {
         // Not awaited: a handler that waits for something else would keep the answer from ending.
-        answers?.return?.().catch(() => {});
+        leave(answers).catch(() => {});
+        noteMissing(call, call.missing.cause());
         call.record.outcome ??= Code.Canceled;
       }
     },
   };
 }
 
-/** The answer without what the caller may not read, whatever the handler put into it. */
-function readable({ method, guards }: MethodEntry, answer: Answer, { hidden }: Call): Message {
-  return guards.clear(create(method.output, answer), hidden);
+/**
+ * The answer without what the caller did not select or may not read, whatever the handler put into it. What of the rest
+ * is missing is noted before, since a copy is not known by those who made the original.
+ *
+ * @param index which message of a stream it is
+ */
+function readable(
+  { entry: { method, guards }, selection, call }: Begun,
+  answer: Answer,
+  index?: number,
+): Message {
+  const whole = create(method.output, answer);
+  call.missing.locate(whole, { hidden: call.hidden, wanted: selection?.wanted, index });
+  return guards.clear(selection?.keep(whole) ?? whole, call.hidden);
+}
+
+/** Async, since a handler that was written by hand may throw where others reject. */
+async function leave(answers: AsyncIterator<Answer> | undefined): Promise<void> {
+  await answers?.return?.();
+}
+
+/** Notes for the log what the answer lacks. The cause is known to the call alone that ran for the answer. */
+function noteMissing({ missing, record }: Call, cause: unknown): void {
+  const partial = missing.result();
+  if (partial !== undefined) record.partial = { count: countMissing(partial), cause };
 }
 
 /** `service()` checked that each handler fits its method; the table has lost that type. */

@@ -112,6 +112,58 @@ describe.skipIf(noRedis !== "")(`Redis${noRedis}`, () => {
     expect(store.messages()).toEqual([lost, back]);
   });
 
+  test("that refuses to be written to, for want of memory, does not fill the log", async () => {
+    await using full = await startRedis(["--maxmemory", "1", "--maxmemory-policy", "noeviction"]);
+    let time = 0;
+    using store = open(full.url, { now: () => time });
+    await whenBack(store);
+    for (let seconds = 0; seconds < 600; seconds++) {
+      time += 1_000;
+      await store.ask((client) => client.get("key"));
+      expect(await store.ask((client) => client.set("key", "value"))).toBeUndefined();
+    }
+    expect(store.lines[0]).toMatchObject({ msg: lost, reason: expect.stringContaining("OOM") });
+    expect(store.lines.length).toBeLessThan(40);
+    time += 120_000;
+    await store.ask((client) => client.config("SET", "maxmemory", "0"));
+    expect(await store.ask((client) => client.set("key", "value"))).toBe("OK");
+    expect(store.messages().at(-1)).toBe(back);
+  });
+
+  test("that has become a replica is connected to anew: its name may lead to the new primary by now", async () => {
+    await using replica = await startRedis();
+    using store = open(replica.url);
+    await whenBack(store);
+    const idOf = () => store.ask((client) => client.client("ID"));
+    const before = await idOf();
+    await store.ask((client) => client.replicaof("127.0.0.1", 1));
+    expect(await store.ask((client) => client.set("key", "value"))).toBeUndefined();
+    await vi.waitFor(async () => expect(await idOf()).toBeGreaterThan(before ?? 0), {
+      timeout: 10_000,
+      interval: 20,
+    });
+    await store.ask((client) => client.replicaof("NO", "ONE"));
+    await vi.waitFor(async () => expect(await store.ask((client) => client.set("key", "value"))).toBe("OK"), {
+      timeout: 10_000,
+      interval: 20,
+    });
+  });
+
+  test("that stays a replica does not fill the log either", async () => {
+    await using replica = await startRedis(["--replicaof", "127.0.0.1 1"]);
+    let time = 0;
+    using store = open(replica.url, { now: () => time });
+    await whenBack(store);
+    for (let turn = 0; turn < 60; turn++) {
+      time += 100;
+      await store.ask((client) => client.get("key"));
+      expect(await store.ask((client) => client.set("key", "value"))).toBeUndefined();
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    expect(store.lines[0]).toMatchObject({ msg: lost, reason: expect.stringContaining("READONLY") });
+    expect(store.lines.length).toBeLessThan(12);
+  });
+
   test("is not at fault when a question throws, and nobody is hurt", async () => {
     using store = open(redis.url);
     await whenBack(store);

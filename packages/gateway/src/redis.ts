@@ -1,5 +1,5 @@
 import { isIP } from "node:net";
-import { Redis, type RedisOptions } from "ioredis";
+import { Redis, type RedisOptions, ReplyError } from "ioredis";
 import type { Logger } from "pino";
 
 /**
@@ -10,7 +10,8 @@ export interface SharedStore {
   /**
    * Asks Redis. Resolves to `undefined` if it does not answer in time, answers with an error, or is not connected.
    * From then on it is not asked, which takes no time at all, but for one question a second that finds out whether it is
-   * back. Never rejects.
+   * back; less and less often, down to one a minute, if it is back again and again only to answer with an error. Never
+   * rejects.
    *
    * @example const kept = await store.ask((client) => client.getBuffer(key)); // null if there is no such key
    */
@@ -50,10 +51,13 @@ export function createRedis(
   });
   let lost = false;
   let restsUntil = 0;
+  let backAt = Number.NEGATIVE_INFINITY;
+  let relapses = 0;
   let closed = false;
 
-  const lose = (reason: string) => {
-    restsUntil = now() + restMs;
+  const lose = (reason: string, isRefusal = false) => {
+    if (!lost) relapses = isRefusal && now() - backAt < longestRestMs ? relapses + 1 : 0;
+    restsUntil = now() + Math.min(restMs * 2 ** relapses, longestRestMs);
     if (lost || closed) return;
     lost = true;
     log.warn({ redis: host, reason }, "Redis is lost: the gateway goes on with what it has in memory");
@@ -62,7 +66,7 @@ export function createRedis(
   client.on("error", (error: Error) => lose(error.message));
   client.on("close", () => lose("the connection was closed"));
   client.on("ready", () => {
-    restsUntil = 0;
+    if (relapses === 0) restsUntil = 0;
   });
 
   return {
@@ -75,11 +79,12 @@ export function createRedis(
         // Only a probe: of many questions on their way when Redis gets slow, the first that is late decides.
         if (probes && lost) {
           lost = false;
+          backAt = now();
           log.info({ redis: host }, "Redis is back");
         }
         return answer;
       } catch (error) {
-        lose(error instanceof Error ? error.message : String(error));
+        lose(error instanceof Error ? error.message : String(error), error instanceof ReplyError);
         return undefined;
       }
     },
@@ -102,6 +107,9 @@ export function isRedisUrl(url: string): boolean {
 /** How long Redis is left alone when it did not answer. */
 const restMs = 1_000;
 
+/** How long at the most, where it reads and does not write: a probe that reads succeeds, and the next write fails. */
+const longestRestMs = 60_000;
+
 const options = {
   // A command fails rather than waits for a connection, and is not sent again: its caller has gone on.
   enableOfflineQueue: false,
@@ -110,6 +118,8 @@ const options = {
   connectTimeout: 1_000,
   // A peer that has vanished without a word is noticed by its silence, and the connection made anew.
   socketTimeout: 2_000,
+  // What was the primary may be a replica now, and its name lead elsewhere.
+  reconnectOnError: ({ message }: Error) => message.includes("READONLY"),
   // Spread, so that not all gateways come at once when Redis is back.
   retryStrategy: (times: number) => Math.min(100 * 2 ** times, 2_000) * (0.5 + Math.random() / 2),
 } satisfies RedisOptions;

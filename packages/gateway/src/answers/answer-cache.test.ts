@@ -1,52 +1,64 @@
 import { create, type Message } from "@bufbuild/protobuf";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { pino } from "pino";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { noRedis, startRedis, type TestRedis } from "../../../../tests/redis.ts";
 import { canonicalBytes } from "../canonical-bytes.ts";
-import { PublicError, StartError } from "../errors.ts";
+import { PublicError } from "../errors.ts";
+import { type PartialResult, PartialResultSchema } from "../gen/portico/api/v1/partial_result_pb.ts";
+import { createKeptBytes, type KeptBytesOptions } from "../kept-bytes.ts";
 import { type CacheRule, cacheKey } from "../policy/cache-rule.ts";
 import { type Authenticated, principalId } from "../policy/principal.ts";
+import { createRedis, type SharedStore } from "../redis.ts";
 import { messageOf, thrownBy } from "../testing/call.ts";
 import { pub, pubLegacy } from "../testing/protos.ts";
-import { type AnswerCacheOptions, createAnswerCache, type Wanted } from "./answer-cache.ts";
+import { type AnswerCacheOptions, type Answered, createAnswerCache, type Wanted } from "./answer-cache.ts";
 
 const output = pub.CrateSchema;
 const rule = { ttlMs: 1_000, staleMs: 500 };
 const crate = (code: string): Message => create(output, { code });
 
 /** A cache with a clock that stands until it is moved, and runs that end when the test says so. */
-function setUp(options: Partial<AnswerCacheOptions> = {}) {
+function setUp(options: Partial<AnswerCacheOptions & KeptBytesOptions> = {}) {
   const clock = { time: 5_000 };
   const errors: unknown[] = [];
   const runs: Run[] = [];
+  const now = () => clock.time;
   const cache = createAnswerCache({
-    maxBytes: 2 ** 20,
-    now: () => clock.time,
+    kept: createKeptBytes({ maxBytes: 2 ** 20, namespace: "test", now, ...options }),
+    now,
     onError: (error) => errors.push(error),
     ...options,
   });
   function ask(parts: Partial<Wanted> = {}) {
     const run = (signal: AbortSignal, remainingMs: () => number) => {
-      const { promise, resolve, reject } = Promise.withResolvers<Message>();
-      runs.push({ signal, remainingMs, answer: (code) => resolve(crate(code)), fail: reject });
+      const { promise, resolve, reject } = Promise.withResolvers<Answered>();
+      const answer = (code: string, partial?: PartialResult) => resolve({ message: crate(code), partial });
+      runs.push({ signal, remainingMs, answer, fail: reject });
       return promise;
     };
     const signal = new AbortController().signal;
     return cache.answer({ key: "key", rule, output, timeoutMs: 10_000, signal, run, ...parts });
   }
   /** Asks with a run that ends at once. */
-  const get = (code: string, parts: Partial<Wanted> = {}) => ask({ run: async () => crate(code), ...parts });
+  const get = (code: string, parts: Partial<Wanted> = {}) =>
+    ask({ run: async () => whole(crate(code)), ...parts });
   return { cache, clock, errors, runs, ask, get };
 }
 
 interface Run {
   readonly signal: AbortSignal;
   readonly remainingMs: () => number;
-  readonly answer: (code: string) => void;
+  readonly answer: (code: string, partial?: PartialResult) => void;
   readonly fail: (error: unknown) => void;
 }
 
 /** Lets everything happen that needs no time. */
 const settle = () => new Promise((resolve) => setImmediate(resolve));
-const from = (origin: string, code: string) => ({ from: origin, message: crate(code) });
+const noParts = create(PartialResultSchema);
+const whole = (message: Message): Answered => ({ message, partial: undefined });
+/** An answer of that origin, that is whole. */
+const from = (origin: string, code: string) =>
+  expect.objectContaining({ from: origin, ...whole(crate(code)) });
 
 describe("an answer", () => {
   test("is kept until its time is over", async () => {
@@ -81,7 +93,7 @@ describe("an answer", () => {
   test("is given without what its type does not know, also to the caller who ran", async () => {
     const { ask } = setUp();
     const $unknown = [{ no: 1_000, wireType: 0, data: new Uint8Array([1]) }];
-    const { message } = await ask({ run: async () => Object.assign(crate("a"), { $unknown }) });
+    const { message } = await ask({ run: async () => whole(Object.assign(crate("a"), { $unknown })) });
     expect(message).toEqual(crate("a"));
   });
 
@@ -104,11 +116,45 @@ describe("an answer", () => {
     expect(await get("c")).toEqual(from("cache", "b"));
   });
 
+  test("says how long it is still fresh, and how long it may be stale after that", async () => {
+    const { clock, get } = setUp();
+    expect(await get("a")).toMatchObject({ freshMs: 1_000, staleMs: 500 });
+    clock.time += 400;
+    expect(await get("a")).toMatchObject({ freshMs: 600, staleMs: 500 });
+    clock.time += 700;
+    expect(await get("a")).toMatchObject({ from: "stale", freshMs: 0, staleMs: 400 });
+  });
+
+  test("that lacks something is given to all who wait for it, with what it lacks, and not kept", async () => {
+    const { ask, get, runs, cache } = setUp();
+    const asked = [ask(), ask()];
+    await settle();
+    const partial = create(PartialResultSchema, { missing: [{ path: "code", count: 1 }] });
+    runs[0]?.answer("a", partial);
+    expect(await Promise.all(asked)).toMatchObject([
+      { from: "run", message: crate("a"), partial },
+      { from: "coalesced", message: crate("a"), partial },
+    ]);
+    expect(cache.facts().entries).toBe(0);
+    expect(await get("b")).toEqual(from("run", "b"));
+  });
+
+  test("that lacks something does not replace a stale one that is whole", async () => {
+    const { ask, clock, get, runs } = setUp();
+    await get("whole");
+    clock.time += 1_000;
+    await ask();
+    await settle();
+    runs[0]?.answer("less", noParts);
+    await settle();
+    expect(await get("never")).toEqual(from("stale", "whole"));
+  });
+
   test("that cannot be written fails, for all who wait, and is not kept", async () => {
     const { ask, get, cache } = setUp();
     const incomplete = {
       output: pubLegacy.EntrySchema,
-      run: async () => create(pubLegacy.EntrySchema),
+      run: async () => whole(create(pubLegacy.EntrySchema)),
     };
     const errors = await Promise.all([
       messageOf(ask({ key: "k", ...incomplete })),
@@ -151,15 +197,6 @@ describe("memory", () => {
     expect((await get("small")).from).toBe("run");
     expect(cache.facts().entries).toBe(1);
   });
-
-  test.each([0, -1, 1.5, 10_000, Number.NaN, Number.POSITIVE_INFINITY])(
-    "of %d bytes is refused",
-    async (maxBytes) => {
-      const error = await thrownBy(() => createAnswerCache({ maxBytes }));
-      expect(error).toBeInstanceOf(StartError);
-      expect(String(error)).toContain(`maxBytes of the answer cache: must be a whole number of at least`);
-    },
-  );
 });
 
 describe("equal calls at the same time", () => {
@@ -402,6 +439,7 @@ describe("a stale answer", () => {
   test("is given at once, while one run replaces it", async () => {
     const { ask, get, runs, cache, clock } = await stale();
     expect(await Promise.all([ask(), ask(), ask()])).toEqual(Array(3).fill(from("stale", "old")));
+    await settle();
     expect(runs).toHaveLength(1);
     runs[0]?.answer("new");
     await settle();
@@ -471,6 +509,73 @@ describe("a stale answer", () => {
   });
 });
 
+describe.skipIf(noRedis !== "")(`replicas with one Redis${noRedis}`, () => {
+  let redis: TestRedis;
+  let store: SharedStore;
+  beforeAll(async () => {
+    redis = await startRedis();
+    store = createRedis(redis.url, pino({ level: "silent" }), { answerMs: 2_000 });
+    const ping = () => store.ask((client) => client.ping());
+    await vi.waitFor(async () => expect(await ping()).toBe("PONG"), { timeout: 10_000 });
+  });
+  afterAll(async () => {
+    store.close();
+    await redis[Symbol.asyncDispose]();
+  });
+  const rule = { ttlMs: 60_000, staleMs: 60_000 };
+  const replicas = (namespace: string) =>
+    [1, 2].map(() => setUp({ redis: store, namespace, now: () => performance.now() }));
+  /** Resolves when Redis has the key, and all that was put there before. */
+  const kept = (namespace: string, key: string) =>
+    expect
+      .poll(() => store.ask((client) => client.exists(`portico:${namespace}:${key}`)), { timeout: 10_000 })
+      .toBe(1);
+
+  test("give what another has kept, without a run; equal callers ask Redis once", async () => {
+    const [one, other] = replicas("given");
+    await one?.get("a", { rule });
+    await kept("given", "key");
+    const answers = await Promise.all([other?.ask({ rule }), other?.ask({ rule }), other?.ask({ rule })]);
+    expect(answers).toEqual([from("shared", "a"), from("coalesced", "a"), from("coalesced", "a")]);
+    expect(other?.runs).toHaveLength(0);
+    expect(other?.cache.facts()).toMatchObject({ shared: 1, coalesced: 2, misses: 0, hits: 0, entries: 1 });
+    expect(await other?.get("b", { rule })).toEqual(from("cache", "a"));
+    const { freshMs = 0 } = answers[0] ?? {};
+    expect(freshMs).toBeGreaterThan(10_000);
+    expect(freshMs).toBeLessThan(60_000);
+  });
+
+  test("share nothing that is not whole, and no failure", async () => {
+    const [one, other] = replicas("withheld");
+    await one?.ask({ rule, key: "1", run: async () => ({ ...whole(crate("a")), partial: noParts }) });
+    await one?.ask({ rule, key: "2", run: () => Promise.reject(new Error("no")) }).catch(() => {});
+    await one?.get("whole", { rule, key: "3" });
+    await kept("withheld", "3");
+    expect(await other?.get("b", { rule, key: "1" })).toEqual(from("run", "b"));
+    expect(await other?.get("b", { rule, key: "2" })).toEqual(from("run", "b"));
+  });
+
+  test("renew a stale answer with the fresh one of another", async () => {
+    const [one, other] = replicas("renewed");
+    await one?.get("old", { rule: { ttlMs: 0, staleMs: 60_000 } });
+    // Longer than what Redis leaves in doubt about the births of the two.
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    await other?.get("new", { rule });
+    await other?.get("marker", { rule, key: "marker" });
+    await kept("renewed", "marker");
+    expect((await one?.ask({ rule }))?.from).toBe("stale");
+    await expect.poll(() => one?.get("never", { rule })).toEqual(from("cache", "new"));
+    expect(one?.runs).toHaveLength(0);
+  });
+
+  test("run for themselves while Redis is gone", async () => {
+    const [one] = replicas("gone");
+    await redis.stop();
+    expect(await one?.get("a", { rule })).toEqual(from("run", "a"));
+    expect(await one?.get("b", { rule })).toEqual(from("cache", "a"));
+  });
+});
+
 describe("100 callers with equal requests", () => {
   /** A number from 0 up to `below`, the same ones in every run of the test. */
   function dice(seed: number): (below: number) => number {
@@ -518,7 +623,9 @@ describe("100 callers with equal requests", () => {
   async function storm(calls: number, keyOf: KeyOf) {
     const pick = dice(20_261_104);
     const clock = { time: 0 };
-    const cache = createAnswerCache({ maxBytes: 256 * 1024, now: () => clock.time, onError: () => {} });
+    const now = () => clock.time;
+    const kept = createKeptBytes({ maxBytes: 256 * 1024, namespace: "test", now });
+    const cache = createAnswerCache({ kept, now });
     const seen = { foreign: 0, answered: 0, refused: 0, left: 0, alien: 0 };
     const running: (() => void)[] = [];
     const leaving: (() => void)[] = [];
@@ -534,10 +641,12 @@ describe("100 callers with equal requests", () => {
       const own = Symbol("own");
       if (pick(3) === 0) leaving.push(() => controller.abort(own));
       const run = (signal: AbortSignal) =>
-        new Promise<Message>((resolve, reject) => {
+        new Promise<Answered>((resolve, reject) => {
           signal.addEventListener("abort", () => reject(signal.reason));
           const fails = pick(10) === 0;
-          running.push(() => (fails ? reject(new PublicError("SERVICE_BUSY")) : resolve(crate(canary))));
+          running.push(() =>
+            fails ? reject(new PublicError("SERVICE_BUSY")) : resolve(whole(crate(canary))),
+          );
         });
       if (key === undefined) return;
       try {

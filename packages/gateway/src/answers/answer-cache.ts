@@ -1,22 +1,29 @@
 import { type DescMessage, fromBinary, type Message } from "@bufbuild/protobuf";
-import { LRUCache } from "lru-cache";
-import type { Logger } from "pino";
-import { StartError } from "../errors.ts";
+import type { PartialResult } from "../gen/portico/api/v1/partial_result_pb.ts";
+import type { Kept, KeptBytes } from "../kept-bytes.ts";
 import type { CacheRule } from "../policy/cache-rule.ts";
-import { type Flight, startFlight } from "./flight.ts";
+import { type Flight, type Landed, startFlight } from "./flight.ts";
 
 /** Keeps answers, and lets equal calls that run at the same time share one run. One for the gateway. */
 export interface AnswerCache {
   /**
-   * The answer to a request: a kept one while it is fresh, or that of a run. While an answer is stale, it is given at
-   * once, and a run in the background replaces it.
+   * The answer to a request: a kept one while it is fresh, of this replica or another, or that of a run. While an answer
+   * is stale, it is given at once, and a run in the background replaces it. One that is not whole is kept for nobody, but
+   * given to all who wait for its run.
    *
    * Everyone gets a message of their own, decoded anew. Errors: what the run fails with, to each who waits for it, and
    * kept for nobody; the reason of the caller's own signal as soon as that aborts.
    */
-  readonly answer: (wanted: Wanted) => Promise<{ readonly message: Message; readonly from: AnswerOrigin }>;
+  readonly answer: (wanted: Wanted) => Promise<GivenAnswer>;
   /** What there is and what happened so far, for metrics. */
   readonly facts: () => AnswerCacheFacts;
+}
+
+/** An answer, and what it lacks. */
+export interface Answered {
+  readonly message: Message;
+  /** What could not be had, although the call itself succeeded; `undefined` if the answer is whole. */
+  readonly partial: PartialResult | undefined;
 }
 
 /** An answer that is wanted, and how to come by it. */
@@ -34,18 +41,32 @@ export interface Wanted {
    * Makes the answer, for all who have the same key. The run has a life of its own: a signal, which aborts when nobody
    * waits any more, and the time that is left, in milliseconds.
    */
-  readonly run: (signal: AbortSignal, remainingMs: () => number) => Promise<Message>;
+  readonly run: (signal: AbortSignal, remainingMs: () => number) => Promise<Answered>;
 }
 
-/** Where an answer came from: a run of this caller, one that another had begun, or what was kept. */
-export type AnswerOrigin = "run" | "coalesced" | "cache" | "stale";
+/** An answer as a caller gets it. */
+export interface GivenAnswer extends Answered {
+  readonly from: AnswerOrigin;
+  /** For how long it is still as good as new, in milliseconds. */
+  readonly freshMs: number;
+  /** For how long after that it may still be given while a new one is fetched, in milliseconds. */
+  readonly staleMs: number;
+}
 
-/** What a cache holds, and how its answers were come by since it was created. */
+/**
+ * Where an answer came from: a run of this caller, one that another had begun, what was kept in memory, or what another
+ * replica had kept.
+ */
+export type AnswerOrigin = "run" | "coalesced" | "cache" | "stale" | "shared";
+
+/** What a cache holds in memory, and how its answers were come by since it was created. */
 export interface AnswerCacheFacts {
   readonly entries: number;
   readonly bytes: number;
-  /** Answers that were fresh. */
+  /** Answers that were fresh in memory. */
   readonly hits: number;
+  /** Answers that another replica had kept. */
+  readonly shared: number;
   /** Answers that took a run of the caller's. */
   readonly misses: number;
   readonly coalesced: number;
@@ -56,45 +77,48 @@ export interface AnswerCacheFacts {
 
 /** How an answer cache is set up. */
 export interface AnswerCacheOptions {
-  /** What all answers together may take, with their keys. One that takes more than a sixteenth of it is not kept. */
-  readonly maxBytes: number;
+  /** Where the answers are kept, as bytes. */
+  readonly kept: KeptBytes;
   /** How many runs there may be in the background; beyond, stale answers stay as they are. Default: 100. */
   readonly maxRefreshes?: number;
-  /** A clock that does not jump, in milliseconds. Default: the process's. */
+  /** The clock of `kept`, in milliseconds. Default: the process's. */
   readonly now?: () => number;
   /** Is told when a run in the background fails, which no caller learns. Must not throw. */
   readonly onError?: (error: unknown, output: DescMessage) => void;
 }
 
+/** What came of a flight, as its caller sees it. */
+interface Fetched extends Omit<Landed, "from"> {
+  readonly from: Landed["from"] | "coalesced";
+}
+
 /**
- * Creates the one cache of a gateway. Throws a {@link StartError} for too few `maxBytes`.
- *
- * Answers are kept as bytes. Those used least recently go first. The age of an answer counts from when its run began.
+ * Creates the one cache of a gateway. The age of an answer counts from when its run began.
  *
  * @example
- * const { message } = await cache.answer({
+ * const { message, partial } = await cache.answer({
  *   key, rule, output: method.output, signal: call.signal, timeoutMs: 10_000,
  *   run: async (signal, remainingMs) => handler(request, { ...sharedCall, signal, remainingMs }),
  * });
  */
 export function createAnswerCache(options: AnswerCacheOptions): AnswerCache {
-  const { maxBytes, maxRefreshes = 100, now = () => performance.now(), onError = () => {} } = options;
-  const store = createStore(maxBytes);
+  const { kept, maxRefreshes = 100, now = () => performance.now(), onError = () => {} } = options;
   const flights = new Map<string, Flight>();
-  const counts = { hits: 0, misses: 0, coalesced: 0, stale: 0, failedRefreshes: 0 };
+  const counts = { hits: 0, shared: 0, misses: 0, coalesced: 0, stale: 0, failedRefreshes: 0 };
   let refreshes = 0;
 
   function start(wanted: Wanted): Flight {
     const { key, rule } = wanted;
     const bornAt = now();
+    const freshUntil = bornAt + rule.ttlMs;
     const flight = startFlight(wanted, {
       joinableUntil: bornAt + wanted.timeoutMs,
-      onAnswer: (bytes) => {
-        // Of two runs for one key, the one that began last knows what is there now, whichever ends last.
-        if (bornAt < (store.peek(key)?.bornAt ?? bornAt)) return;
-        const freshUntil = bornAt + rule.ttlMs;
-        store.set(key, { bytes, bornAt, freshUntil, staleUntil: freshUntil + rule.staleMs });
+      find: async () => {
+        const [found] = await kept.get([key]);
+        return found !== undefined && now() < found.freshUntil ? found : undefined;
       },
+      date: (bytes) => ({ bytes, bornAt, freshUntil, staleUntil: freshUntil + rule.staleMs }),
+      onAnswer: (answer) => kept.set(key, answer),
       onEnd: () => {
         if (flights.get(key) === flight) flights.delete(key);
       },
@@ -118,75 +142,46 @@ export function createAnswerCache(options: AnswerCacheOptions): AnswerCache {
       });
   }
 
-  /** What is kept, if its time is not over. */
-  function kept(key: string): { readonly bytes: Uint8Array; readonly from: "cache" | "stale" } | undefined {
-    const entry = store.get(key);
-    const time = now();
-    if (entry === undefined) return undefined;
-    if (time < entry.freshUntil) return { bytes: entry.bytes, from: "cache" };
-    if (time < entry.staleUntil) return { bytes: entry.bytes, from: "stale" };
-    store.delete(key);
-    return undefined;
+  async function fetched(wanted: Wanted): Promise<Fetched> {
+    const running = flights.get(wanted.key);
+    if (running !== undefined && now() < running.joinableUntil) {
+      counts.coalesced += 1;
+      return { ...(await running.join(wanted.signal)), from: "coalesced" };
+    }
+    const run: Wanted["run"] = (signal, remainingMs) => {
+      counts.misses += 1;
+      return wanted.run(signal, remainingMs);
+    };
+    const landed = await start({ ...wanted, run }).join(wanted.signal);
+    if (landed.from === "shared") counts.shared += 1;
+    return landed;
   }
 
-  function fetched(wanted: Wanted): {
-    readonly bytes: Promise<Uint8Array>;
-    readonly from: "run" | "coalesced";
-  } {
-    const running = flights.get(wanted.key);
-    const joins = running !== undefined && now() < running.joinableUntil;
-    counts[joins ? "coalesced" : "misses"] += 1;
-    return {
-      bytes: (joins ? running : start(wanted)).join(wanted.signal),
-      from: joins ? "coalesced" : "run",
-    };
+  function give(
+    { output }: Wanted,
+    { bytes, freshUntil, staleUntil }: Kept,
+    from: AnswerOrigin,
+  ): GivenAnswer {
+    const time = now();
+    const freshMs = Math.max(0, Math.floor(freshUntil - time));
+    // Times have fractions, whose differences are a little off.
+    const staleMs = Math.max(0, Math.round(staleUntil - Math.max(time, freshUntil)));
+    return { message: fromBinary(output, bytes), partial: undefined, from, freshMs, staleMs };
   }
 
   return {
     answer: async (wanted) => {
       wanted.signal.throwIfAborted();
-      const found = kept(wanted.key);
-      if (found !== undefined) counts[found.from === "cache" ? "hits" : "stale"] += 1;
-      if (found?.from === "stale") refresh(wanted);
-      const { bytes, from } = found ?? fetched(wanted);
-      return { message: fromBinary(wanted.output, await bytes), from };
+      const found = kept.local(wanted.key);
+      if (found === undefined) {
+        const landed = await fetched(wanted);
+        return { ...give(wanted, landed, landed.from), partial: landed.partial };
+      }
+      const isFresh = now() < found.freshUntil;
+      counts[isFresh ? "hits" : "stale"] += 1;
+      if (!isFresh) refresh(wanted);
+      return give(wanted, found, isFresh ? "cache" : "stale");
     },
-    facts: () => ({ entries: store.size, bytes: store.calculatedSize, ...counts }),
+    facts: () => ({ ...kept.facts(), ...counts }),
   };
-}
-
-/**
- * The cache of a gateway, which logs what it could not renew.
- *
- * @param maxBytes 0 for no cache
- */
-export function keepAnswers(maxBytes: number, log: Pick<Logger, "warn">): AnswerCache | undefined {
-  if (maxBytes === 0) return undefined;
-  const onError = (error: unknown, { typeName }: DescMessage): void =>
-    log.warn({ err: error, answer: typeName }, "a kept answer could not be renewed");
-  return createAnswerCache({ maxBytes, onError });
-}
-
-/** An answer as it is kept. */
-interface Entry {
-  readonly bytes: Uint8Array;
-  readonly bornAt: number;
-  readonly freshUntil: number;
-  readonly staleUntil: number;
-}
-
-/** What an entry takes besides its bytes: its key, its times, its places in the maps; measured, and rounded up. */
-const entryOverhead = 640;
-
-function createStore(maxBytes: number): LRUCache<string, Entry> {
-  const maxEntrySize = Math.floor(maxBytes / 16);
-  if (!Number.isSafeInteger(maxBytes) || maxEntrySize <= entryOverhead)
-    throw new StartError([
-      `maxBytes of the answer cache: must be a whole number of at least ${32 * entryOverhead}, not ${maxBytes}`,
-    ]);
-  return new LRUCache({
-    maxSize: maxBytes,
-    maxEntrySize,
-    sizeCalculation: ({ bytes }) => bytes.byteLength + entryOverhead,
-  });
 }

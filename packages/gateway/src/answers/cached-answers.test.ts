@@ -1,6 +1,7 @@
 import { create, type DescMethod, type Message } from "@bufbuild/protobuf";
 import { describe, expect, test } from "vitest";
 import type { Call } from "../call.ts";
+import { createKeptBytes } from "../kept-bytes.ts";
 import { createMethodTable, entryOf } from "../policy/method-table.ts";
 import { anonymous, type Principal } from "../policy/principal.ts";
 import { service } from "../service.ts";
@@ -23,15 +24,17 @@ const of = (tenant: string | undefined, subject: string): Principal => ({
 /** Calls methods whose handler answers with all that it learns of its caller. */
 function start(maxBytes = 2 ** 20) {
   const runs: Call[] = [];
-  const cached = createCachedAnswers(maxBytes === 0 ? undefined : createAnswerCache({ maxBytes }), 1_000);
+  const kept = maxBytes === 0 ? undefined : createKeptBytes({ maxBytes, namespace: "test" });
+  const cached = createCachedAnswers(kept && createAnswerCache({ kept }), 1_000);
   const ask = async (method: DescMethod, principal: Principal, parts: Partial<Call> = {}) => {
     const call = testCall({ method, principal, rights: rights("same"), ...parts });
     const request = create(method.input) as Message;
-    const answer = await cached(entryOf(methods, method), request, call, async (call) => {
+    const { message } = await cached(entryOf(methods, method), request, call, async (call) => {
       runs.push(call);
-      return create(method.output, { seen: JSON.stringify(call.principal) } as never);
+      const seen = JSON.stringify(call.principal);
+      return { message: create(method.output, { seen } as never) as Message, partial: undefined };
     });
-    const { seen }: { seen?: unknown } = answer as Message & { seen?: unknown };
+    const { seen }: { seen?: unknown } = message as Message & { seen?: unknown };
     return { seen: JSON.parse(String(seen)), from: call.record.answer };
   };
   return { ask, runs };
@@ -65,6 +68,18 @@ describe("an answer for a tenant", () => {
     });
     expect(JSON.stringify(seen)).not.toContain("ada");
     expect(await ask(forTenant, of("acme", "bob"))).toEqual({ seen, from: "cache" });
+  });
+
+  test("is made without a record of who asked first, and from where; what it costs is in that record", async () => {
+    const { ask, runs } = start();
+    const { record } = testCall();
+    record.caller = "ada";
+    for (const method of [forAll, forTenant]) await ask(method, of("acme", "ada"), { record });
+    for (const run of runs) {
+      expect(JSON.stringify(run.record)).not.toMatch(/ada|127\.0\.0\.1/);
+      expect(run.record.upstreamCalls).toBe(record.upstreamCalls);
+    }
+    expect(runs).toHaveLength(2);
   });
 
   test("is not given to another tenant, and nobody without one shares it", async () => {

@@ -1,20 +1,32 @@
 import { toBinary } from "@bufbuild/protobuf";
 import { beforeAbort, startDeadline } from "../deadline.ts";
 import { PublicError } from "../errors.ts";
-import type { Wanted } from "./answer-cache.ts";
+import type { Kept } from "../kept-bytes.ts";
+import type { Answered, Wanted } from "./answer-cache.ts";
 
 /** A run that is under way, with all who wait for it. */
 export interface Flight {
   /** Until when others may join, by the clock of the cache. */
   readonly joinableUntil: number;
   /** Waits for the answer until the signal aborts. The last who leaves ends the run. */
-  readonly join: (signal: AbortSignal) => Promise<Uint8Array>;
+  readonly join: (signal: AbortSignal) => Promise<Landed>;
 }
 
-/** What the cache wants to know of a run. */
+/** What a flight ended with: an answer of its own run, or one that another replica had kept. */
+export interface Landed extends Kept {
+  readonly from: "run" | "shared";
+  readonly partial: Answered["partial"];
+}
+
+/** What the cache gives a flight, and wants to know of it. */
 export interface FlightEvents {
   readonly joinableUntil: number;
-  readonly onAnswer: (bytes: Uint8Array) => void;
+  /** Finds an answer that makes the run needless. */
+  readonly find: () => Promise<Kept | undefined>;
+  /** Says how long an answer of the run may be given. */
+  readonly date: (bytes: Uint8Array) => Kept;
+  /** The run brought a whole answer. */
+  readonly onAnswer: (answer: Kept) => void;
   /** The run is over, or given up: nobody may join any more. */
   readonly onEnd: () => void;
 }
@@ -22,7 +34,7 @@ export interface FlightEvents {
 /** Starts a run that belongs to none of those who wait for it: it ends when it is through, or when all have left. */
 export function startFlight(
   { output, timeoutMs, run }: Wanted,
-  { joinableUntil, onAnswer, onEnd }: FlightEvents,
+  { joinableUntil, find, date, onAnswer, onEnd }: FlightEvents,
 ): Flight {
   const end = new AbortController();
   // Callers may join for as long as one of them may wait. With twice that, none of them sees the run's time end.
@@ -32,27 +44,27 @@ export function startFlight(
     onEnd();
     end.abort(reason);
   }
-  async function fly(): Promise<Uint8Array> {
+  async function fly(): Promise<Landed> {
     try {
-      const message = await beforeAbort(
-        signal,
-        Promise.resolve().then(() => run(signal, remainingMs)),
-      );
-      const bytes = toBinary(output, message, { writeUnknownFields: false });
-      onAnswer(bytes);
-      return bytes;
+      const found = await beforeAbort(signal, find());
+      if (found !== undefined) return { ...found, from: "shared", partial: undefined };
+      const { message, partial } = await beforeAbort(signal, run(signal, remainingMs));
+      const answer = date(toBinary(output, message, { writeUnknownFields: false }));
+      // What is missing now may be there a moment later.
+      if (partial === undefined) onAnswer(answer);
+      return { ...answer, from: "run", partial };
     } finally {
       close();
     }
   }
-  const bytes = fly();
-  bytes.catch(() => {}); // All who waited may have left.
+  const landed = fly();
+  landed.catch(() => {}); // All who waited may have left.
   return {
     joinableUntil,
     join: async (caller) => {
       waiting += 1;
       try {
-        return await beforeAbort(caller, bytes);
+        return await beforeAbort(caller, landed);
       } catch (error) {
         throw caller.aborted && error === caller.reason ? error : ownCopy(error);
       } finally {

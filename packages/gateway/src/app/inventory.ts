@@ -1,17 +1,13 @@
-import {
-  InventoryService,
-  ListItemsGroupedByUsersRequestSchema,
-} from "../gen/smpl/api/inventory/v1/api_inventory_service_pb.ts";
-import { paging, service } from "../index.ts";
+import { InventoryService } from "../gen/smpl/api/inventory/v1/api_inventory_service_pb.ts";
+import { service } from "../index.ts";
+import { listOwners } from "./requests.ts";
 import { users } from "./upstreams.ts";
 import { userItemsView } from "./views.ts";
 
-const pageOf = paging(ListItemsGroupedByUsersRequestSchema, { defaultSize: 50, maxSize: 500 });
-
 export const inventoryService = service(InventoryService, {
   async listItemsGroupedByUsers(request, call) {
-    const { pageSize, pageToken, next } = pageOf(request);
-    const page = await users.listUsers({ pageSize, pageToken }, call);
-    return { users: await userItemsView.all(page.users, call), nextPageToken: next(page.nextPageToken) };
+    const page = listOwners(request);
+    const { users: owners, nextPageToken } = await users.listUsers(page.request, call);
+    return { users: await userItemsView.all(owners, call), nextPageToken: page.next(nextPageToken) };
   },
 });

@@ -1,38 +1,20 @@
-import {
-  type CreateOrderRequest,
-  ListOrdersWithUserRequestSchema,
-  OrdersService,
-  OrderStatusSchema as PublicOrderStatusSchema,
-} from "../gen/smpl/api/orders/v1/api_orders_service_pb.ts";
-import { type Order, OrderStatusSchema } from "../gen/smpl/orders/v1/orders_service_pb.ts";
-import { type Call, enumByName, invalid, paging, present, reword, service } from "../index.ts";
+import { type CreateOrderRequest, OrdersService } from "../gen/smpl/api/orders/v1/api_orders_service_pb.ts";
+import type { Order, WatchOrdersRequest } from "../gen/smpl/orders/v1/orders_service_pb.ts";
+import { type Call, invalid, present, reword, service } from "../index.ts";
 import { usersById } from "./loaders.ts";
+import { createOrder, getOrder, listOrders, watchOrders } from "./requests.ts";
 import { orders } from "./upstreams.ts";
 import { orderView } from "./views.ts";
 
-const pageOf = paging(ListOrdersWithUserRequestSchema, { defaultSize: 50, maxSize: 500 });
-const internalStatus = enumByName(PublicOrderStatusSchema, OrderStatusSchema, {
-  onUnknown: "fail",
-  field: "status",
-});
-
 export const ordersService = service(OrdersService, {
   async listOrdersWithUser(request, call) {
-    const { userIds, createdFrom, createdBefore } = request;
-    const { pageSize, pageToken, next } = pageOf(request);
-    const status = internalStatus(request.status);
-    const filter = {
-      userIds,
-      status,
-      ...(createdFrom && { createdFrom }),
-      ...(createdBefore && { createdBefore }),
-    };
-    const page = await orders.listOrders({ pageSize, pageToken, ...filter }, call);
-    return { orders: await orderView.all(page.orders, call), nextPageToken: next(page.nextPageToken) };
+    const page = listOrders(request);
+    const { orders: list, nextPageToken } = await orders.listOrders(page.request, call);
+    return { orders: await orderView.all(list, call), nextPageToken: page.next(nextPageToken) };
   },
 
-  async getOrderWithUser({ id }, call) {
-    const { order } = await reword(orders.getOrder({ id }, call), {
+  async getOrderWithUser(request, call) {
+    const { order } = await reword(orders.getOrder(getOrder(request), call), {
       NOT_FOUND: { field: "id", description: "there is no order with this id" },
     });
     return answer(order, call);
@@ -42,20 +24,12 @@ export const ordersService = service(OrdersService, {
     checkCurrency(request);
     const [user] = await usersById.loadAll([request.userId], call);
     if (user === undefined) throw invalid({ field: "user_id", description: "there is no user with this id" });
-    const lineItems = request.lineItems.map(({ sku, product, quantity, unitPrice }) => ({
-      sku,
-      product,
-      quantity,
-      ...(unitPrice && {
-        unitPrice: { currencyCode: unitPrice.currencyCode, units: unitPrice.units, nanos: unitPrice.nanos },
-      }),
-    }));
-    const { order } = await orders.createOrder({ userId: request.userId, lineItems }, call);
+    const { order } = await orders.createOrder(createOrder(request), call);
     return answer(order, call);
   },
 
-  async *watchOrdersWithUser({ userIds, backlog }, call) {
-    for await (const order of orderView.each(newOrders({ userIds, backlog }, call), call)) yield { order };
+  async *watchOrdersWithUser(request, call) {
+    for await (const order of orderView.each(newOrders(watchOrders(request), call), call)) yield { order };
   },
 });
 
@@ -63,7 +37,7 @@ async function answer(order: Order | undefined, call: Call) {
   return { order: await orderView.one(present(order, "order"), call) };
 }
 
-async function* newOrders(request: { userIds: string[]; backlog: number }, call: Call): AsyncIterable<Order> {
+async function* newOrders(request: WatchOrdersRequest, call: Call): AsyncIterable<Order> {
   for await (const { order } of orders.watchOrders(request, call)) yield present(order, "order");
 }
 

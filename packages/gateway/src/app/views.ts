@@ -4,7 +4,7 @@ import * as pubUsers from "../gen/smpl/api/users/v1/api_users_service_pb.ts";
 import * as inventory from "../gen/smpl/inventory/v1/inventory_service_pb.ts";
 import * as orders from "../gen/smpl/orders/v1/orders_service_pb.ts";
 import * as users from "../gen/smpl/users/v1/users_service_pb.ts";
-import { enumByName, nested, related, view } from "../index.ts";
+import { enumByName, itself, mapped, nested, related, view } from "../index.ts";
 import { itemsByOwner, usersById } from "./loaders.ts";
 
 // How public messages are made from internal ones. Fields of the same name and type are copied by themselves.
@@ -14,7 +14,7 @@ export const userView = view(users.UserSchema, pubUsers.UserSchema, {});
 const moneyView = view(orders.MoneySchema, pubOrders.MoneySchema, {});
 
 const lineItemView = view(orders.LineItemSchema, pubOrders.LineItemSchema, {
-  unitPrice: nested(moneyView, (line) => line.unitPrice),
+  unitPrice: nested(moneyView, "unitPrice"),
 });
 
 const publicStatus = enumByName(orders.OrderStatusSchema, pubOrders.OrderStatusSchema, {
@@ -22,20 +22,15 @@ const publicStatus = enumByName(orders.OrderStatusSchema, pubOrders.OrderStatusS
 });
 
 export const orderView = view(orders.OrderSchema, pubOrders.OrderSchema, {
-  userEmail: related(
-    usersById,
-    (order) => order.userId,
-    (user) => user.email,
-    { onMissing: "empty" },
-  ),
-  total: nested(moneyView, (order) => order.total),
-  lineItems: nested(lineItemView, (order) => order.lineItems),
-  status: (order) => publicStatus(order.status),
+  userEmail: related(usersById, "userId", "email", { onMissing: "empty", onError: "partial" }),
+  total: nested(moneyView, "total"),
+  lineItems: nested(lineItemView, "lineItems"),
+  status: mapped(publicStatus, "status"),
 });
 
 const itemView = view(inventory.ItemSchema, pubInventory.ItemSchema, {});
 
 export const userItemsView = view(users.UserSchema, pubInventory.UserItemsSchema, {
-  user: nested(userView, (user) => user),
-  items: related(itemsByOwner, (user) => user.id, itemView, { onMissing: "empty" }),
+  user: itself(userView),
+  items: related(itemsByOwner, "id", itemView, { onMissing: "empty" }),
 });

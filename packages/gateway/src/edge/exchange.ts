@@ -22,6 +22,8 @@ export interface Exchange {
   readonly certificate: ClientCertificate | undefined;
   /** Puts a header on the answer, whether it is one or an error. */
   readonly setHeader: (name: string, value: string) => void;
+  /** A header of the answer, as far as it was put there. */
+  readonly headerOf: (name: string) => string | undefined;
   /** The body of the answer, on its way to the caller. */
   readonly answer: (body: AsyncIterable<Uint8Array>) => AsyncIterable<Uint8Array>;
   /**
@@ -63,6 +65,7 @@ export function createExchange(
     findJsonFault: find,
     certificate: clientCertificateOf(rawRequest),
     setHeader: (name, value) => void reply.header(name, value),
+    headerOf: (name) => reply.getHeader(name)?.toString(),
     answer: (body) => inPieces(body, guard.progress),
     endWith: (signal) => {
       const end = () => {

@@ -25,7 +25,12 @@ function answerUnimplemented(request: FastifyRequest, reply: FastifyReply, domai
   const contentType = request.headers["content-type"] ?? "";
   if (!contentType.startsWith("application/grpc"))
     // As bytes: to JSON, Fastify adds a charset, which Connect's errors do not have.
-    return reply.code(404).type("application/json").send(refusalBody(error, context));
+    // Not for a cache to remember: the next deployment may have the method.
+    return reply
+      .code(404)
+      .header("cache-control", "no-store")
+      .type("application/json")
+      .send(refusalBody(error, context));
   reply.headers({
     "content-type": contentType,
     ...refusalHeaders(error, context),

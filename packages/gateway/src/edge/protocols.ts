@@ -1,4 +1,11 @@
-import type { DescMethod, Message } from "@bufbuild/protobuf";
+import {
+  createRegistry,
+  type DescFile,
+  type DescMethod,
+  type Message,
+  type Registry,
+} from "@bufbuild/protobuf";
+import { nestedTypes } from "@bufbuild/protobuf/reflect";
 import {
   Code,
   ConnectError,
@@ -21,7 +28,9 @@ import type { CallRecord } from "../observe/call-record.ts";
 import { entryOf, type MethodTable } from "../policy/method-table.ts";
 import { copyHeaders, leaveBodies } from "./bypass.ts";
 import { gzip } from "./compression.ts";
+import { createTagOf, sayWhatToKeep, type TagOf, unlessKnown } from "./conditional-get.ts";
 import { createExchange, type Exchange } from "./exchange.ts";
+import { tellMissing } from "./partial-header.ts";
 import { explainError } from "./protocol-errors.ts";
 import { refusalBody } from "./refusal.ts";
 import { plainStatusMessage } from "./status-message.ts";
@@ -51,10 +60,11 @@ export interface ProtocolParts {
  * router has no other way to a handler, and without an admitted call `invoke` is not reached.
  */
 export function serveProtocols(app: FastifyInstance, parts: ProtocolParts): void {
+  const tagOf = createTagOf(parts.methods.keys());
   const bySize = Map.groupBy(parts.methods.keys(), (method) => maxRequestBytes(method, parts));
   const handlers = [...bySize].flatMap(([readMaxBytes, methods]) => {
     const router = createRouter(readMaxBytes, parts);
-    for (const method of methods) route(router, method, parts.invoke);
+    for (const method of methods) route(router, method, parts.invoke, tagOf);
     return router.handlers;
   });
   app.register(async (scope) => {
@@ -76,7 +86,7 @@ function createRouter(readMaxBytes: number, parts: ProtocolParts): ConnectRouter
     readMaxBytes,
     writeMaxBytes: parts.limits.maxResponseBytes,
     binaryOptions: { readUnknownFields: false, writeUnknownFields: false },
-    jsonOptions,
+    jsonOptions: { ...jsonOptions, registry: registryOf(parts.methods.keys()) },
     requestGate: (context) => gate(context, parts),
   });
 }
@@ -90,6 +100,22 @@ function maxRequestBytes(method: DescMethod, { methods, limits }: ProtocolParts)
  * decoder, which the types do not know of, refuses what is not UTF-8 instead of replacing it.
  */
 const jsonOptions = { ignoreUnknownFields: false, textDecoder: new TextDecoder("utf-8", { fatal: true }) };
+
+/**
+ * The messages that JSON can show in a `google.protobuf.Any`: those that the public protos know of. Not their extensions,
+ * which have no policy: they are dropped from binary messages, and no key of what is kept has them.
+ */
+function registryOf(methods: Iterable<DescMethod>): Registry {
+  const files = new Set<DescFile>();
+  const add = (file: DescFile): void => {
+    if (files.has(file)) return;
+    files.add(file);
+    for (const dependency of file.dependencies) add(dependency);
+  };
+  for (const { parent } of methods) add(parent.file);
+  const types = [...files].flatMap((file) => [...nestedTypes(file)]);
+  return createRegistry(...types.filter((type) => type.kind === "message"));
+}
 
 const exchangeKey = createContextKey<Exchange | undefined>(undefined, { description: "exchange" });
 const callKey = createContextKey<Call | undefined>(undefined, { description: "admitted call" });
@@ -141,10 +167,25 @@ function endCode(reason: unknown): Code {
 
 const encodingCodes: ReadonlySet<Code> = new Set([Code.Internal, Code.ResourceExhausted]);
 
-function route(router: ConnectRouter, method: DescMethod, invoke: Invoke): void {
-  const kind = method.methodKind === "unary" ? invoke.unary : invoke.stream;
-  const run = (request: Message, context: HandlerContext) =>
-    kind(method, request, required(context.values, callKey));
+function route(router: ConnectRouter, method: DescMethod, invoke: Invoke, tagOf: TagOf): void {
+  const unary = async (request: Message, { values, requestMethod, responseHeader }: HandlerContext) => {
+    const call = required(values, callKey);
+    const answer = await invoke.unary(method, request, call);
+    tellMissing(call, responseHeader);
+    if (requestMethod === "GET" && call.record.lifetime !== undefined)
+      responseHeader.set("etag", tagOf(method, answer, responseHeader.get("content-type") ?? ""));
+    return answer;
+  };
+  const stream = async function* (request: Message, { values, responseTrailer }: HandlerContext) {
+    const call = required(values, callKey);
+    try {
+      yield* invoke.stream(method, request, call);
+    } finally {
+      // Also of a stream that breaks: what it had sent before may lack something.
+      tellMissing(call, responseTrailer);
+    }
+  };
+  const run = method.methodKind === "unary" ? unary : stream;
   router.rpc(method, run as unknown as MethodImpl<DescMethod>);
 }
 
@@ -165,21 +206,21 @@ async function serve(
   parts: ProtocolParts,
 ): Promise<void> {
   const record = parts.recordOf(request);
-  // An answer is for one caller, and a shared cache on the way may not know that of API keys and certificates.
-  if (request.method === "GET") reply.header("cache-control", "no-store");
   reply.hijack();
   try {
     const values = createContextValues();
     const exchange = createExchange(request, reply, record, values);
     values.set(exchangeKey, exchange);
     const given = await handler(exchange.request);
+    if (request.method === "GET") sayWhatToKeep(entryOf(parts.methods, handler.method), exchange, given);
     // A method that is not there for this caller is answered like one that is not there at all.
     const answer =
       record.reason === "METHOD_UNKNOWN" && given.status === 501
         ? { ...given, status: 404 }
         : explain(handler, request, given, parts.errorDomain);
     copyHeaders(reply);
-    const paced = answer.body === undefined ? answer : { ...answer, body: exchange.answer(answer.body) };
+    const sent = unlessKnown(answer, exchange.request.header.get("if-none-match"));
+    const paced = sent.body === undefined ? sent : { ...sent, body: exchange.answer(sent.body) };
     await universalResponseToNodeResponse(plainStatusMessage(paced), reply.raw);
   } catch (error) {
     record.error ??= error;

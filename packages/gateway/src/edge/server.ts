@@ -9,6 +9,7 @@ import { internalError, PublicError } from "../errors.ts";
 import { type CallRecord, createCallRecord } from "../observe/call-record.ts";
 import { createRequestLog } from "../observe/request-log.ts";
 import { createListener, type Listener, type ListenerOptions } from "./listener.ts";
+import { partialHeader } from "./partial-header.ts";
 import { refusalBody } from "./refusal.ts";
 import { requestProblem } from "./request-rules.ts";
 
@@ -147,13 +148,21 @@ function corsOptions(origins: readonly string[]) {
   return {
     origin: origins.length === 0 ? false : [...origins],
     methods: [...connectCors.allowedMethods],
-    allowedHeaders: [...connectCors.allowedHeaders, "authorization", "x-api-key", "x-request-id"],
+    allowedHeaders: [
+      ...connectCors.allowedHeaders,
+      "authorization",
+      "x-api-key",
+      "x-request-id",
+      "if-none-match",
+    ],
     exposedHeaders: [
       ...connectCors.exposedHeaders,
       "x-request-id",
       "retry-after",
       "ratelimit",
       "ratelimit-policy",
+      "etag",
+      partialHeader,
     ],
     // Browsers ask again after two hours; Chromium allows no longer.
     maxAge: 7_200,

@@ -20,13 +20,20 @@ export interface CallRecord {
   /** Who called: a subject, or `anonymous`. */
   caller?: string;
   /** Where the answer of a cached method came from. */
-  answer?: "run" | "cache" | "stale" | "coalesced";
+  answer?: "run" | "cache" | "stale" | "coalesced" | "shared";
+  /**
+   * For how long the answer of a cached method is still as good as new, and for how long after that it may be given while
+   * a new one is fetched, in milliseconds. Absent if the answer is not whole.
+   */
+  lifetime?: { readonly freshMs: number; readonly staleMs: number };
   /** How the RPC ended. */
   outcome?: "ok" | Code;
   /** The reason that its caller was given. */
   reason?: Reason | undefined;
   /** Why it failed, in full. */
   error?: unknown;
+  /** What the answer lacks, although the RPC succeeded: how many fields, and why the first of them, in full. */
+  partial?: { readonly count: number; readonly cause: unknown };
   /** The calls to internal services that were made for it. */
   readonly upstreamCalls: UpstreamCallRecord[];
 }

@@ -83,6 +83,16 @@ test.each([
   expect(logged({ outcome })).toMatchObject({ code });
 });
 
+test("an answer that lacks something says how much, and why", () => {
+  const cause = new Error("connect ECONNREFUSED");
+  expect(logged({ outcome: "ok", partial: { count: 500, cause } })).toMatchObject({
+    level: 30,
+    code: "ok",
+    partial: 500,
+    err: { message: "connect ECONNREFUSED" },
+  });
+});
+
 describe("an error", () => {
   test("with its causes", () => {
     const root = new Error("connect ECONNREFUSED");

@@ -37,13 +37,14 @@ function fieldsOf(record: CallRecord, answer: AnswerFacts) {
     answer: record.answer,
     code: record.outcome === undefined ? undefined : codeName(record.outcome),
     reason: record.reason,
+    partial: record.partial?.count,
     durationMs: round(performance.now() - record.startedAt),
     upstreamCalls: record.upstreamCalls.map((call) => ({
       call: call.call,
       code: codeName(call.outcome),
       durationMs: round(call.durationMs),
     })),
-    err: record.error,
+    err: record.error === undefined ? record.partial?.cause : record.error,
   };
 }
 

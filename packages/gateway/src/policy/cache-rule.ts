@@ -1,5 +1,6 @@
 import { hash } from "node:crypto";
 import type { DescField, DescMethod } from "@bufbuild/protobuf";
+import { type SharingScope, sharersOf } from "../sharing.ts";
 import { isReadOnly } from "./method-policy.ts";
 import type { Principal } from "./principal.ts";
 import type { Rights } from "./rights.ts";
@@ -10,8 +11,8 @@ export interface CacheRule {
   readonly ttlMs: number;
   /** How long after that it may still be given while a new one is fetched, in milliseconds. */
   readonly staleMs: number;
-  /** Who shares an answer, always among callers with the same rights: everyone, one tenant, or one caller. */
-  readonly scope: "public" | "tenant" | "principal";
+  /** Who shares an answer. */
+  readonly scope: SharingScope;
 }
 
 /** A method that is to be cached, with what in its policy depends on the caller. */
@@ -34,11 +35,7 @@ export function cacheProblems({ method, rule, conditions, guardedFields }: Cache
 }
 
 /**
- * Names the answer to a request, for all callers who may share it. Two callers have the same key only if they have the
- * same rights and are, by the scope: anyone; of the same tenant of the same issuer; the same caller, with the same
- * roles and tenant.
- *
- * The roles count besides the rights, because a handler can read those that the access file does not know.
+ * Names the answer to a request, for all callers who may share it: those of the scope who have the same rights.
  *
  * @param name of the method
  * @param request from {@link canonicalBytes}
@@ -54,7 +51,7 @@ export function cacheKey(
   const sharers = sharersOf(scope, principal);
   if (sharers === undefined) return undefined;
   // JSON keeps apart what UTF-8 does not: a claim can hold half a surrogate pair, and all of those look alike in UTF-8.
-  const head = Buffer.from(JSON.stringify([name, scope, rights.key, ...sharers]));
+  const head = Buffer.from(JSON.stringify([name, scope, rights.key, sharers]));
   const headLength = Buffer.alloc(4);
   headLength.writeUInt32BE(head.length);
   return hash("sha256", Buffer.concat([headLength, head, request]), "base64url");
@@ -90,13 +87,4 @@ function sharingProblems(
     (trait) =>
       `SCOPE_${scope.toUpperCase()} does not fit: ${trait}\nWrite scope: SCOPE_PRINCIPAL, or nothing`,
   );
-}
-
-/** Those who share an answer: all for whom this is the same. */
-function sharersOf(scope: CacheRule["scope"], principal: Principal): readonly unknown[] | undefined {
-  const { id, roles } = principal;
-  const tenant = principal.kind === "anonymous" ? undefined : principal.tenant;
-  if (scope === "public") return [];
-  if (scope === "principal") return [id, tenant, roles];
-  return principal.kind === "anonymous" || !tenant ? undefined : [principal.issuer, tenant];
 }

@@ -1,6 +1,6 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import { describe, expect, test } from "vitest";
-import { policy, pub } from "../testing/protos.ts";
+import { policy, pub, readmask } from "../testing/protos.ts";
 import { policyOf } from "./method-policy.ts";
 
 const strict = policy.StrictService.method;
@@ -53,6 +53,12 @@ describe("the policy of a method", () => {
     });
   });
 
+  test("names the field of the answer that a read mask is about", () => {
+    const { compareCrates, findCrate } = readmask.ReadMaskService.method;
+    expect(policyOf(compareCrates)).toMatchObject({ readMaskField: "crate" });
+    expect(policyOf(findCrate)).toMatchObject({ readMaskField: undefined });
+  });
+
   test("may have a limit of its own besides the cost of its service", () => {
     expect(policyOf(strict.bucket)).toMatchObject({ cost: 2, bucket: { calls: 3, windowSeconds: 60 } });
   });
@@ -80,6 +86,12 @@ describe("a policy that is refused", () => {
   test("a service that opens every method by default", () => {
     expect(policyOf(policy.OpenByDefaultService.method.anything)).toEqual([
       "acme.api.policy.v1.OpenByDefaultService: (portico.v1.service).anonymous: would open every new rpc by accident: write it into the rpcs that are meant",
+    ]);
+  });
+
+  test("a service that names a field of one method's answer for all of them", () => {
+    expect(policyOf(readmask.MaskedByDefaultService.method.meetCrate)).toEqual([
+      "acme.api.readmask.v1.MaskedByDefaultService: (portico.v1.service).read_mask_field: names a field of one method's answer: write it into the rpc",
     ]);
   });
 

@@ -34,6 +34,8 @@ export interface MethodPolicy {
   /** The most time that a call may take, in milliseconds. */
   readonly timeoutMs: number | undefined;
   readonly maxRequestBytes: number | undefined;
+  /** The field of the answer that the paths of the request's `read_mask` begin in. */
+  readonly readMaskField: string | undefined;
 }
 
 /**
@@ -77,6 +79,8 @@ function defaultProblems(service: DescService, common: MethodOptions): string[] 
   const problems = optionProblems(common);
   if (common.access.case === "anonymous")
     problems.push("anonymous: would open every new rpc by accident: write it into the rpcs that are meant");
+  if (common.readMaskField !== "")
+    problems.push("read_mask_field: names a field of one method's answer: write it into the rpc");
   return problems.map((problem) => `${service.typeName}: (portico.v1.service).${problem}`);
 }
 
@@ -97,6 +101,7 @@ function merge(
     cache: cacheOf(own) ?? (cacheable ? cacheOf(common) : undefined),
     timeoutMs: timeout === undefined ? undefined : durationMs(timeout),
     maxRequestBytes: own?.maxRequestBytes || common?.maxRequestBytes || undefined,
+    readMaskField: own?.readMaskField || undefined,
   };
 }
 

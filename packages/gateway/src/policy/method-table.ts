@@ -1,5 +1,6 @@
 import type { DescField, DescMethod } from "@bufbuild/protobuf";
 import { StartError } from "../errors.ts";
+import { type ReadMask, readMaskOf } from "../read-mask.ts";
 import type { AnyHandler, PublicService } from "../service.ts";
 import type { NamedPermissions } from "./access.ts";
 import { cacheProblems } from "./cache-rule.ts";
@@ -10,7 +11,7 @@ import { isReadOnly, type MethodPolicy, policyOf } from "./method-policy.ts";
 import type { Rights } from "./rights.ts";
 
 /** Everything that is decided about a public method before the first call. */
-export interface MethodEntry extends Omit<MethodPolicy, "conditions"> {
+export interface MethodEntry extends Omit<MethodPolicy, "conditions" | "readMaskField"> {
   readonly method: DescMethod;
   /** `package.Service/Method`, as in the path and the log. */
   readonly name: string;
@@ -20,6 +21,8 @@ export interface MethodEntry extends Omit<MethodPolicy, "conditions"> {
   readonly guards: MethodGuards;
   /** The fields of the answer that a caller may not read. */
   readonly hiddenFrom: (rights: Rights) => ReadonlySet<DescField>;
+  /** Where callers say which fields of the answer they want. */
+  readonly readMask: ReadMask | undefined;
   /** Whether a call may change something: it has no `idempotency_level = NO_SIDE_EFFECTS`. */
   readonly mutates: boolean;
   readonly handler: AnyHandler;
@@ -91,13 +94,17 @@ function addEntry(
         guardedFields: guards.read.map(({ field }) => field),
       }),
     );
+  const { readMaskField, ...rest } = policy;
+  const readMask = readMaskOf(method, readMaskField);
+  if (typeof readMask === "string") problems.push(readMask);
   table.set(method, {
-    ...policy,
+    ...rest,
     method,
     name,
     conditions,
     guards,
     hiddenFrom: remember(guards),
+    readMask: typeof readMask === "string" ? undefined : readMask,
     mutates: !isReadOnly(method),
     handler,
   });

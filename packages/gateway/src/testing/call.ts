@@ -1,6 +1,7 @@
 import { type ConnectRouter, createRouterTransport } from "@connectrpc/connect";
 import type { Call } from "../call.ts";
-import { createLoaderScope } from "../consolidation/loader.ts";
+import { createLoaderScope } from "../consolidation/loaders/loader.ts";
+import { createMissingParts } from "../consolidation/partial/partial.ts";
 import { createCallRecord } from "../observe/call-record.ts";
 import { anonymous } from "../policy/principal.ts";
 import { createUpstreamClients, type UpstreamClients } from "../upstream/clients.ts";
@@ -15,11 +16,13 @@ export function testCall(parts: Partial<Call> = {}): Call {
     principal: anonymous,
     rights: { has: () => false, key: "none" },
     hidden: new Set(),
+    omitted: parts.hidden ?? new Set(),
     recheck: async () => {},
     signal: new AbortController().signal,
     remainingMs: () => 60_000,
     upstreams: inMemory([], () => {}),
     loaders: createLoaderScope("call"),
+    missing: createMissingParts((parts.method ?? pub.WarehouseService.method.getCrate).output),
     record: createCallRecord({ requestId: "request-1", httpMethod: "POST", path: "/", address: "127.0.0.1" }),
     ...parts,
   };

@@ -1,10 +1,16 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { DurationSchema } from "@bufbuild/protobuf/wkt";
 import type { ConnectRouter } from "@connectrpc/connect";
 import type { Call } from "../call.ts";
-import { enumByName } from "../consolidation/enum.ts";
-import { groupLoader, loader } from "../consolidation/loader.ts";
-import { nested, related } from "../consolidation/source.ts";
-import { view } from "../consolidation/view.ts";
+import { groupLoader, loader } from "../consolidation/loaders/loader.ts";
+import { cases } from "../consolidation/views/cases.ts";
+import { enumByName } from "../consolidation/views/enum.ts";
+import { mapped } from "../consolidation/views/mapped.ts";
+import { nested } from "../consolidation/views/nested.ts";
+import { packed } from "../consolidation/views/packed.ts";
+import { related } from "../consolidation/views/related.ts";
+import { computed } from "../consolidation/views/source.ts";
+import { type View, view } from "../consolidation/views/view.ts";
 import { service } from "../service.ts";
 import { upstream } from "../upstream/upstream.ts";
 import { inMemory, testCall } from "./call.ts";
@@ -17,9 +23,9 @@ export const warehouse = upstream("warehouse", internal.WarehouseService);
 export const keepersById = loader(warehouse, {
   batch: {
     method: "batchGetKeepers",
-    items: (response) => response.keepers,
-    key: (keeper) => keeper.id,
     request: (ids) => ({ ids }),
+    items: "keepers",
+    key: "id",
     max: 3,
   },
 });
@@ -27,11 +33,11 @@ export const keepersById = loader(warehouse, {
 export const scansBySerial = groupLoader(warehouse, {
   batch: {
     method: "listScans",
-    items: (response) => response.scans,
-    key: (scan) => scan.serial,
     request: (serials, pageToken) => ({ serials, pageToken }),
+    items: "scans",
+    key: "serial",
     max: 100,
-    nextPageToken: (response) => response.nextPageToken,
+    nextPageToken: "nextPageToken",
   },
 });
 
@@ -42,37 +48,31 @@ export const slotView = view(internal.SlotSchema, pub.SlotSchema, {});
 export const scanView = view(internal.ScanSchema, pub.ScanSchema, {});
 
 export const keeperView = view(internal.KeeperSchema, pub.KeeperSchema, {
-  chiefName: related(
-    keepersById,
-    (keeper) => keeper.chiefId,
-    (chief) => chief.name,
-    { onMissing: "empty" },
-  ),
+  chiefName: related(keepersById, "chiefId", "name", { onMissing: "empty" }),
 });
 
-export const summaryView = view(internal.CrateSchema, pub.CrateSummarySchema, {});
+export const summaryView = view(internal.CrateSchema, pub.CrateSummarySchema, {
+  attachment: packed("attachment", [DurationSchema]),
+});
 
-export const crateView = view(internal.CrateSchema, pub.CrateSchema, {
-  hazards: (crate) => crate.hazards.map((hazard) => publicHazard(hazard)),
-  mainHazard: (crate) => publicHazard(crate.mainHazard),
-  slots: ({ slots }) =>
-    Object.fromEntries(Object.entries(slots).map(([key, slot]) => [key, publicSlot(slot)])),
-  position: nested(slotView, (crate) => crate.position),
-  history: nested(slotView, (crate) => crate.history),
-  handling: ({ handling }): pub.Crate["handling"] =>
-    handling.case === "hazardClass" ? { case: "hazardClass", value: publicHazard(handling.value) } : handling,
-  origin: ({ origin }): pub.Crate["origin"] =>
-    origin.case === "shelf" ? { case: "shelf", value: publicSlot(origin.value) } : { case: undefined },
-  contents: ({ contents }) => contents.map(({ code }) => create(pub.CrateSchema, { code })),
-  quantity: (crate) => BigInt(crate.quantity),
-  keeperName: related(
-    keepersById,
-    (crate) => crate.keeperId,
-    (keeper) => keeper.name,
-    { onMissing: "empty" },
-  ),
-  keeper: related(keepersById, (crate) => crate.keeperId, keeperView, { onMissing: "empty" }),
-  scans: related(scansBySerial, (crate) => crate.serial, scanView, { onMissing: "empty" }),
+export const crateView: View<internal.Crate, pub.Crate> = view(internal.CrateSchema, pub.CrateSchema, {
+  hazards: mapped(publicHazard, "hazards"),
+  mainHazard: mapped(publicHazard, "mainHazard"),
+  slots: nested(slotView, "slots"),
+  position: nested(slotView, "position"),
+  history: nested(slotView, "history"),
+  handling: cases({
+    instruction: "handling.instruction",
+    thawTime: "handling.thawTime",
+    hazardClass: mapped(publicHazard, "handling.hazardClass"),
+  }),
+  origin: cases({ shelf: nested(slotView, "origin.shelf") }),
+  attachment: packed("attachment", [DurationSchema]),
+  contents: nested(() => crateView, "contents"),
+  quantity: computed(["quantity"], (quantity) => BigInt(quantity)),
+  keeperName: related(keepersById, "keeperId", "name", { onMissing: "empty" }),
+  keeper: related(keepersById, "keeperId", keeperView, { onMissing: "empty" }),
+  scans: related(scansBySerial, "serial", scanView, { onMissing: "empty" }),
 });
 
 /** The public service, whose handlers do nothing. */
@@ -83,10 +83,6 @@ export const warehouseService = service(pub.WarehouseService, {
   storeCrates: () => ({}),
   async *watchCrates() {},
 });
-
-function publicSlot({ aisle, level }: internal.Slot): pub.Slot {
-  return create(pub.SlotSchema, { aisle, level });
-}
 
 /** A crate of the internal service. */
 export function crate(init: MessageInitShape<typeof internal.CrateSchema> = {}): internal.Crate {

@@ -25,6 +25,22 @@ describe("unary", () => {
     ]);
   });
 
+  test("that the upstream does not have is told to operators, until it has it", async () => {
+    let lacks = true;
+    const call = callOf((router) =>
+      router.rpc(method.getCrate, () => {
+        if (lacks) throw new ConnectError("no such method", Code.Unimplemented);
+        return {};
+      }),
+    );
+    expect(call.upstreams.unimplemented()).toEqual([]);
+    for (let times = 0; times < 2; times++) await thrownBy(warehouse.getCrate({}, call));
+    expect(call.upstreams.unimplemented()).toEqual(["warehouse.getCrate"]);
+    lacks = false;
+    await warehouse.getCrate({}, call);
+    expect(call.upstreams.unimplemented()).toEqual([]);
+  });
+
   test("sends the request id, and no header of the caller's", async () => {
     let sent: Headers | undefined;
     const call = callOf((router) =>

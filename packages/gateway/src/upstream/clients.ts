@@ -1,9 +1,10 @@
-import type {
-  DescMessage,
-  DescMethodServerStreaming,
-  DescMethodUnary,
-  MessageInitShape,
-  MessageShape,
+import {
+  create,
+  type DescMessage,
+  type DescMethodServerStreaming,
+  type DescMethodUnary,
+  type MessageInitShape,
+  type MessageShape,
 } from "@bufbuild/protobuf";
 import type { Transport } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
@@ -12,7 +13,7 @@ import { PublicError, StartError } from "../errors.ts";
 import { recordUpstreamCall } from "../observe/call-record.ts";
 import { identityHeaders } from "./identity.ts";
 import { createSession, isNeverProcessed, type UpstreamSession } from "./session.ts";
-import { toPublicError } from "./translate.ts";
+import { isUnimplemented, toPublicError } from "./translate.ts";
 import { type AnyUpstream, declaration, type UpstreamDeclaration } from "./upstream.ts";
 
 /** The connections of one gateway to its internal services. */
@@ -31,6 +32,8 @@ export interface UpstreamClients {
   ): AsyncIterable<MessageShape<O>>;
   /** The state of each connection, by the name of the upstream. */
   states(): Readonly<Record<string, ReturnType<UpstreamSession["state"]>>>;
+  /** The unary methods that an upstream said it does not have when it was asked last: `users.batchGetUsers`. */
+  unimplemented(): readonly string[];
   /** Ends all connections. */
   close(): void;
 }
@@ -91,8 +94,10 @@ function createClients(
       throw new Error(`the upstream ${name} is not in the list given to createGateway({ upstreams })`);
     return transport;
   };
+  const unimplemented = new Set<string>();
   return {
     unary: async (upstream, method, request, call) => {
+      const name = `${upstream.name}.${method.localName}`;
       const ended = startRecord(upstream, method.localName, call);
       const send = async () => {
         const timeoutMs = Math.min(upstream.timeoutMs, timeLeft(call));
@@ -107,8 +112,12 @@ function createClients(
       try {
         const answer = await send().catch((error: unknown) => sendAgain(error, send, call));
         ended("ok");
+        unimplemented.delete(name);
+        const after = upstream.afterCalls.get(method.localName) ?? [];
+        for (const follow of after) follow(answer.message, create(method.input, request), call);
         return answer.message;
       } catch (error) {
+        if (isUnimplemented(error)) unimplemented.add(name);
         throw ended(toPublicError(error, call.signal, upstream));
       }
     },
@@ -138,6 +147,7 @@ function createClients(
       }
     },
     states: () => Object.fromEntries([...sessions].map(([name, session]) => [name, session.state()])),
+    unimplemented: () => [...unimplemented],
     close: () => {
       for (const session of sessions.values()) session.close();
     },

