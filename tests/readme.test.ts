@@ -7,7 +7,19 @@ import { describe, expect, test } from "vitest";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const read = (path: string) => readFileSync(`${root}/${path}`, "utf8");
-const documents = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/policy.md", "docs/errors.md"];
+const documents = [
+  "README.md",
+  "ARCHITECTURE.md",
+  "CONTRIBUTING.md",
+  "docs/policy.md",
+  "docs/errors.md",
+  "docs/read-mask.md",
+  "docs/partial-results.md",
+  "docs/caching.md",
+  "docs/consolidation.md",
+  "docs/plan.md",
+  "docs/drift.md",
+];
 
 const quotes = documents.flatMap((document) =>
   [...read(document).matchAll(/^```(?:proto|ts)\n\/\/ (\S+\/\S+)\n(.*?)^```$/gms)].map(

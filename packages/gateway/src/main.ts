@@ -1,8 +1,12 @@
+import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { delimiter, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { destination, pino } from "pino";
-import { runCommand } from "./cli/command.ts";
+import { type ProgramEnd, runCommand } from "./cli/command.ts";
 import { loadConfig } from "./config.ts";
+import { checkLate } from "./consolidation/views/late.ts";
 import { StartError } from "./errors.ts";
 import { createGateway, type Gateway } from "./gateway.ts";
 import { describeError } from "./observe/describe-error.ts";
@@ -27,12 +31,33 @@ function app() {
   return import("./app/app.ts");
 }
 
+/** The programs of the repository are found as its scripts find them. */
+async function run(program: string, args: readonly string[], folder: string): Promise<ProgramEnd> {
+  const [file, given] =
+    program === "portico" ? [process.execPath, [fileURLToPath(import.meta.url), ...args]] : [program, args];
+  const path = [join(folder, "node_modules", ".bin"), process.env["PATH"]].join(delimiter);
+  const { INIT_CWD: _, ...env } = process.env;
+  const child = spawn(file, given, {
+    cwd: folder,
+    env: { ...env, PATH: path },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let output = "";
+  for (const stream of [child.stdout, child.stderr])
+    stream.setEncoding("utf8").on("data", (text: string) => {
+      output += text;
+    });
+  const [code] = await once(child, "close");
+  return { code: Number(code ?? 1), output };
+}
+
 async function command(): Promise<number> {
   // Who reads the first lines alone is content with them.
   process.stdout.on("error", () => process.exit());
   return runCommand(args, {
     env: process.env,
-    services: async () => (await app()).services,
+    app,
+    project: { appFolder: fileURLToPath(new URL("./app", import.meta.url)), run },
     now: Date.now,
     out: (text) => process.stdout.write(text),
     err: (text) => process.stderr.write(text),
@@ -40,7 +65,8 @@ async function command(): Promise<number> {
 }
 
 async function serve(): Promise<void> {
-  const { services, upstreams } = await app();
+  const { services, upstreams, views, requests } = await app();
+  checkLate([...views, ...requests]);
   const config = loadConfig(
     process.env,
     upstreams.map((upstream) => upstream[declaration].name),

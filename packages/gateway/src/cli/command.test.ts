@@ -3,8 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { StartError } from "../errors.ts";
-import { service } from "../service.ts";
-import { pub } from "../testing/protos.ts";
+import { type PublicService, service } from "../service.ts";
+import { internal, pub } from "../testing/protos.ts";
 import { type ProgramIo, runCommand } from "./command.ts";
 
 const nothing = () => ({});
@@ -23,6 +23,10 @@ const broken = service(pub.BrokenService, {
   shouted: nothing,
 });
 
+const appOf =
+  (...services: readonly PublicService[]) =>
+  async () => ({ services, upstreams: [], views: [], loaders: [], requests: [] });
+
 /** A shell in an empty folder, with an access file. */
 function openShell(access: unknown = { roles: { keeper: ["crates.*"] } }) {
   const folder = mkdtempSync(join(tmpdir(), "portico-command-"));
@@ -33,7 +37,8 @@ function openShell(access: unknown = { roles: { keeper: ["crates.*"] } }) {
     let [out, err] = ["", ""];
     const code = await runCommand(args.split(" ").filter(Boolean), {
       env: { ACCESS_FILE: accessFile },
-      services: async () => [warehouse],
+      app: appOf(warehouse),
+      project: { appFolder: folder, run: async () => ({ code: 1, output: "no programs here" }) },
       now: () => 0,
       out: (text) => {
         out += text;
@@ -52,7 +57,7 @@ describe("portico", () => {
   test.each(["--help", "-h", "help"])("%s lists the commands", async (flag) => {
     const { code, out, err } = await openShell().run(flag);
     expect({ code, err }).toEqual({ code: 0, err: "" });
-    for (const name of ["matrix", "keys", "errors"])
+    for (const name of ["matrix", "plan", "check", "drift", "expose", "keys", "errors"])
       expect(out).toMatch(new RegExp(`^ {2}${name} +\\w`, "m"));
   });
 
@@ -73,12 +78,12 @@ describe("portico", () => {
     expect(await run("keys")).toMatchObject({ code: 2 });
   });
 
-  test("does not load the services for who does not need them", async () => {
-    const services = async () => {
+  test("does not load the API for who does not need it", async () => {
+    const app = async () => {
       throw new Error("nobody asked");
     };
     for (const args of ["--help", "matrix --help", "errors", "matrix --format pdf"])
-      await openShell().run(args, { services });
+      await openShell().run(args, { app });
   });
 });
 
@@ -164,23 +169,54 @@ describe("what would stop the gateway from starting stops the matrix, in the sam
   });
 
   test("a method without a policy", async () => {
-    const { code, err } = await openShell().run("matrix", { services: async () => [broken] });
+    const { code, err } = await openShell().run("matrix", { app: appOf(broken) });
     expect(code).toBe(1);
     expect(err).toContain("BrokenService.Forgotten has no policy. Write into the rpc");
   });
 
   test("an app that cannot be made", async () => {
-    const services = async () => {
+    const app = async () => {
       throw new StartError(["a view has a gap"]);
     };
-    const { code, err } = await openShell().run("matrix", { services });
+    const { code, err } = await openShell().run("matrix", { app });
     expect({ code, err }).toEqual({ code: 1, err: "Portico cannot start:\n  - a view has a gap\n" });
   });
 
-  test("but not a mistake of ours, which is thrown as it is", async () => {
-    const services = async () => {
-      throw new TypeError("undefined is not a function");
-    };
-    await expect(openShell().run("matrix", { services })).rejects.toThrow(TypeError);
-  });
+  test.each(["matrix", "plan", "check", "drift", "expose a.B.c --as B.c"])(
+    "an app with a mistake in its code, which %s names with its place, and without a stack trace",
+    async (args) => {
+      const app = async () => {
+        throw new TypeError("undefined is not a function");
+      };
+      const { code, out, err } = await openShell().run(args, { app });
+      expect(code).toBe(1);
+      expect(out + err).toMatch(
+        /^Portico cannot start:\n {2}- The API cannot be loaded: undefined is not a function \(.*command\.test\.ts:\d+\)\n$/,
+      );
+    },
+  );
+
+  test.each(["matrix", "plan", "check", "drift", "expose a.B.c --as B.c"])(
+    "a view that is declared late and does not fit, which %s names with its field",
+    async (args) => {
+      const late = () => {
+        throw new StartError(["the view takes acme.v1.Slot, the field is acme.v1.Crate"]);
+      };
+      const contents = {
+        kind: "nested",
+        reads: ["contents"],
+        get view() {
+          return late();
+        },
+      } as const;
+      const views = [{ from: internal.CrateSchema, to: pub.CrateSchema, fields: { contents } }];
+      const app = async () => ({ ...(await appOf(warehouse)()), views });
+      const { code, out, err } = await openShell().run(args, { app });
+      expect(code).toBe(1);
+      expect(out + err).toBe(
+        "Portico cannot start:\n  - acme.api.warehouse.v1.Crate.contents, in its request map of acme.internal.warehouse.v1.Crate: " +
+          "contents: the view takes acme.v1.Slot, the field is acme.v1.Crate\n",
+      );
+    },
+  );
 });

@@ -1,30 +1,10 @@
 import { readFile } from "node:fs/promises";
-import { parseArgs } from "node:util";
 import * as z from "zod";
-import { parseAccess } from "../policy/access.ts";
-import { type ApiKeyEntry, apiKeyEntry } from "../policy/identity/api-keys.ts";
+import { parseAccess } from "../../policy/access.ts";
+import { type ApiKeyEntry, apiKeyEntry } from "../../policy/identity/api-keys.ts";
+import { UsageError } from "../arguments.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
-
-/** The command cannot be run as it was given. */
-export class UsageError extends Error {
-  override readonly name = "UsageError";
-}
-
-type Flags = NonNullable<NonNullable<Parameters<typeof parseArgs>[0]>["options"]>;
-
-/** Reads the flags of a command. */
-export function readArgs<const F extends Flags>(
-  args: readonly string[],
-  options: F,
-  allowPositionals = false,
-) {
-  try {
-    return parseArgs({ args: [...args], options, allowPositionals });
-  } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message : String(error));
-  }
-}
 
 /** The file of keys that a command works on. */
 export interface KeyFile {

@@ -1,13 +1,14 @@
 import { readFile, writeFile } from "node:fs/promises";
-import { StartError } from "../errors.ts";
-import { readAccess } from "../policy/access.ts";
-import { createMatrix, type Matrix } from "../policy/matrix.ts";
-import { createMethodTable, permissionsIn } from "../policy/method-table.ts";
-import type { PublicService } from "../service.ts";
-import type { ProgramIo } from "./command.ts";
-import { readArgs, UsageError } from "./key-options.ts";
-import { matrixHtml } from "./matrix-html.ts";
-import { matrixText } from "./matrix-text.ts";
+import { StartError } from "../../errors.ts";
+import { readAccess } from "../../policy/access.ts";
+import { createMatrix, type Matrix } from "../../policy/matrix.ts";
+import { createMethodTable, permissionsIn } from "../../policy/method-table.ts";
+import type { PublicService } from "../../service.ts";
+import { readArgs, UsageError } from "../arguments.ts";
+import type { ProgramIo } from "../command.ts";
+import { load } from "../load.ts";
+import { matrixHtml } from "./html.ts";
+import { matrixText } from "./text.ts";
 
 export const matrixHelp = `portico matrix [--format text|json|html] [--out <file>]
   Shows who may call each method, and who may read or set each guarded field: for every role of the file that
@@ -35,7 +36,7 @@ export async function matrixCommand(args: readonly string[], io: ProgramIo): Pro
     throw new UsageError(
       'ACCESS_FILE is not set: write the path of a JSON file such as { "roles": { "admin": ["*"] } }',
     );
-  const text = render(await readMatrix(path, await io.services()));
+  const text = render(await readMatrix(path, (await load(io)).services));
   if (values.out === undefined) io.out(text);
   else await writeFile(values.out, text);
 }
@@ -49,11 +50,12 @@ const renderers = {
 /** The access file is checked against the protos as at the start of the gateway. */
 async function readMatrix(path: string, services: readonly PublicService[]): Promise<Matrix> {
   const methods = createMethodTable(services);
-  const access = readAccess(await readText(path), `ACCESS_FILE (${path})`, permissionsIn(methods));
+  const access = readAccess(await readAccessText(path), `ACCESS_FILE (${path})`, permissionsIn(methods));
   return createMatrix(methods, access);
 }
 
-async function readText(path: string): Promise<string> {
+/** The text of the access file. Throws a {@link StartError} if it cannot be read. */
+export async function readAccessText(path: string): Promise<string> {
   try {
     return await readFile(path, "utf8");
   } catch (error) {

@@ -12,7 +12,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { createApiKeyVerifier, parseApiKeys } from "../policy/identity/api-keys.ts";
+import { createApiKeyVerifier, parseApiKeys } from "../../policy/identity/api-keys.ts";
 import { keysCommand } from "./keys.ts";
 
 const start = Date.parse("2026-06-01T12:00:00Z");

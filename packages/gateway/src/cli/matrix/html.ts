@@ -1,6 +1,6 @@
-import type { Matrix, MatrixField, MatrixMethod, MatrixSubject, MethodVerdict } from "../policy/matrix.ts";
-import { style } from "./matrix-style.ts";
-import { byteCount, longTime, partsOf, sharersOf, visible, wordsOf } from "./matrix-words.ts";
+import type { Matrix, MatrixField, MatrixMethod, MatrixSubject, MethodVerdict } from "../../policy/matrix.ts";
+import { style } from "./style.ts";
+import { byteCount, longTime, partsOf, sharersOf, visible, wordsOf } from "./words.ts";
 
 /** The matrix as a page for people who do not read protos: one file, without scripts, that can be mailed and printed. */
 export function matrixHtml(matrix: Matrix): string {

@@ -1,4 +1,4 @@
-import type { MatrixMethod } from "../policy/matrix.ts";
+import type { MatrixMethod } from "../../policy/matrix.ts";
 
 /** A time in the largest unit that fits without a fraction: `250ms`, `5s`, `10m`. */
 export function shortTime(milliseconds: number): string {

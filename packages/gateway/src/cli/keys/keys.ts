@@ -1,15 +1,14 @@
 import { readFile } from "node:fs/promises";
-import { StartError } from "../errors.ts";
-import { type ApiKeyEntry, type ApiKeys, generateApiKey, parseApiKeys } from "../policy/identity/api-keys.ts";
+import { StartError } from "../../errors.ts";
 import {
-  checkedEntry,
-  fileOf,
-  parseExpiry,
-  readArgs,
-  refuseUnknownRoles,
-  UsageError,
-} from "./key-options.ts";
+  type ApiKeyEntry,
+  type ApiKeys,
+  generateApiKey,
+  parseApiKeys,
+} from "../../policy/identity/api-keys.ts";
+import { readArgs, UsageError } from "../arguments.ts";
 import { changeFile, unlessMissing } from "./locked-file.ts";
+import { checkedEntry, fileOf, parseExpiry, refuseUnknownRoles } from "./options.ts";
 
 /** What a command has of the world. */
 export interface CommandIo {

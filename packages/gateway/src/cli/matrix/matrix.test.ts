@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
-import type { Matrix, MatrixField, MatrixMethod } from "../policy/matrix.ts";
-import { matrixHtml } from "./matrix-html.ts";
-import { matrixText } from "./matrix-text.ts";
+import type { Matrix, MatrixField, MatrixMethod } from "../../policy/matrix.ts";
+import { matrixHtml } from "./html.ts";
+import { matrixText } from "./text.ts";
 
 const method: MatrixMethod = {
   name: "acme.v1.CrateService/ListCratesOfOwner",

@@ -1,6 +1,6 @@
-import { formatLimit } from "../policy/limits/limits.ts";
-import type { Matrix, MatrixField, MatrixMethod, MatrixSubject } from "../policy/matrix.ts";
-import { byteCount, partsOf, sharersOf, shortTime, visible } from "./matrix-words.ts";
+import { formatLimit } from "../../policy/limits/limits.ts";
+import type { Matrix, MatrixField, MatrixMethod, MatrixSubject } from "../../policy/matrix.ts";
+import { byteCount, partsOf, sharersOf, shortTime, visible } from "./words.ts";
 
 /**
  * The matrix as text to be committed and reviewed: a line for each method and guarded field, which stays as it is while
