@@ -141,7 +141,7 @@ const stages: Readonly<Record<string, () => unknown>> = {
 
 /** What `admit` would do for a call if there were no policy, so that the difference is what the policy costs. */
 const { startDeadline, beforeAbort } = await import("../packages/gateway/src/deadline.ts");
-const { createLoaderScope } = await import("../packages/gateway/src/consolidation/loader.ts");
+const { createLoaderScope } = await import("../packages/gateway/src/consolidation/loaders/loader.ts");
 async function bare(method: DescMethod, headers: Headers): Promise<unknown> {
   const given = arrival(method, headers);
   const deadline = startDeadline(10_000, given.signal);
