@@ -1,3 +1,4 @@
+import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { describe, expect, test, vi } from "vitest";
 import type { Call } from "../../call.ts";
@@ -6,11 +7,12 @@ import { createKeptBytes, leastKeptBytes } from "../../kept-bytes.ts";
 import { anonymous, type Principal } from "../../policy/principal.ts";
 import { inMemory, messageOf, testCall, thrownBy } from "../../testing/call.ts";
 import { authenticated } from "../../testing/principals.ts";
-import { internal } from "../../testing/protos.ts";
+import { internal, legacy } from "../../testing/protos.ts";
 import { upstream } from "../../upstream/upstream.ts";
+import { entityKey } from "../loaders/key.ts";
 import { createLoaderScope, groupLoader, loader } from "../loaders/loader.ts";
 import type { CacheOptions } from "../loaders/options.ts";
-import { createEntityCache, type EntityCache } from "./entity-cache.ts";
+import { type CachedLoader, createEntityCache, type EntityCache } from "./entity-cache.ts";
 
 type Service = typeof internal.WarehouseService;
 
@@ -511,4 +513,30 @@ test("of a whole list everything is kept, not only what was asked for", async ()
   await crates.loadAll(["a"], callOf({ upstreams }));
   expect(await crates.loadAll(["b"], callOf({ upstreams }))).toMatchObject([{ code: "b" }]);
   expect(asked).toBe(1);
+});
+
+test("an entity that lacks a required field is given as without a cache, to each its own, and not kept", async () => {
+  const entities = createEntityCache({ kept: createKeptBytes({ maxBytes: 2 ** 20, namespace: "test" }) });
+  const gate = Promise.withResolvers<void>();
+  let fetches = 0;
+  const ledger: CachedLoader = {
+    name: "ledger.listEntries",
+    entity: legacy.EntrySchema,
+    rule: { ttlMs: 60_000, staleMs: 0, missingTtlMs: undefined, scope: "public", forget: undefined },
+    timeoutMs: 60_000,
+    fetch: async (keys) => {
+      fetches += 1;
+      await gate.promise;
+      return { found: keys.map(() => [create(legacy.EntrySchema, { currency: "EUR", marks: [1] })]) };
+    },
+  };
+  const find = () => entities.find(ledger, [entityKey("e")], testCall());
+  const both = Promise.all([find(), find()]);
+  gate.resolve();
+  const [[one], [other]] = await both;
+  for (const found of [one, other])
+    expect(found).toEqual([create(legacy.EntrySchema, { currency: "EUR", marks: [1] })]);
+  expect(Array.isArray(one) && one[0]).not.toBe(Array.isArray(other) && other[0]);
+  await find();
+  expect(fetches).toBe(2);
 });

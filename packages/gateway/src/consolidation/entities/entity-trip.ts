@@ -1,6 +1,6 @@
-import type { DescMessage, Message } from "@bufbuild/protobuf";
+import { clone, type DescMessage, type Message } from "@bufbuild/protobuf";
 import type { Call } from "../../call.ts";
-import { internalError, PublicError } from "../../errors.ts";
+import { PublicError } from "../../errors.ts";
 import type { Found } from "../loaders/fetch.ts";
 import { readEntities, writeEntities } from "./entity-bytes.ts";
 import type { CachedLoader } from "./entity-cache.ts";
@@ -36,13 +36,9 @@ const maxOthers = 1_000;
 export function createBring(store: EntityStore, { onHit, onMisses }: TripEvents) {
   const keep = ({ loader, bornAt }: Trip, place: Place, found: Found) => {
     if (found instanceof PublicError) return found;
-    try {
-      const bytes = writeEntities(loader.entity, found);
-      store.write(loader, place, { bytes, isEmpty: found.length === 0, bornAt });
-      return handOut(loader.entity, found, bytes);
-    } catch (error) {
-      return internalError(error);
-    }
+    const bytes = written(loader.entity, found);
+    if (bytes !== undefined) store.write(loader, place, { bytes, isEmpty: found.length === 0, bornAt });
+    return handOut(loader.entity, found, bytes);
   };
   return async (trip: Trip, call: Call): Promise<Brought> => {
     const { loader, sharers, places, isRefresh, stale } = trip;
@@ -69,12 +65,28 @@ export function createBring(store: EntityStore, { onHit, onMisses }: TripEvents)
   };
 }
 
+/** Nothing for what cannot be written, such as an entity that lacks a required field: it is given, and not kept. */
+function written(desc: DescMessage, entities: readonly Message[]): Uint8Array | undefined {
+  try {
+    return writeEntities(desc, entities);
+  } catch {
+    return undefined;
+  }
+}
+
 /** Gives the messages to the first who takes them, and copies to all others. */
-function handOut(desc: DescMessage, items: readonly Message[], bytes: Uint8Array): () => readonly Message[] {
+function handOut(
+  desc: DescMessage,
+  items: readonly Message[],
+  bytes: Uint8Array | undefined,
+): () => readonly Message[] {
+  // Whoever is first may change what it gets.
+  const originals = bytes === undefined ? items.map((item) => clone(desc, item)) : [];
   let first: readonly Message[] | undefined = items;
   return () => {
-    const given = first ?? readEntities(desc, bytes);
+    const given = first;
     first = undefined;
-    return given;
+    if (given !== undefined) return given;
+    return bytes === undefined ? originals.map((item) => clone(desc, item)) : readEntities(desc, bytes);
   };
 }
