@@ -73,6 +73,14 @@ export function invalid(...violations: readonly [FieldViolation, ...FieldViolati
   });
 }
 
+/**
+ * The same error once more, for another call that ends for the same reason: details are written into an error for the call
+ * that it ends, so no two calls may get the same one.
+ */
+export function copyOf(error: PublicError): PublicError {
+  return new PublicError(error.reason, error.rawMessage, { ...error.options, cause: error });
+}
+
 /** The error for what the caller can neither know nor mend; the cause is for the log. */
 export function internalError(cause: unknown): PublicError {
   return new PublicError("INTERNAL", undefined, { cause });

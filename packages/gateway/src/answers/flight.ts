@@ -1,6 +1,6 @@
 import { toBinary } from "@bufbuild/protobuf";
 import { beforeAbort, startDeadline } from "../deadline.ts";
-import { PublicError } from "../errors.ts";
+import { copyOf, PublicError } from "../errors.ts";
 import type { Kept } from "../kept-bytes.ts";
 import type { Answered, Wanted } from "./answer-cache.ts";
 
@@ -66,17 +66,12 @@ export function startFlight(
       try {
         return await beforeAbort(caller, landed);
       } catch (error) {
-        throw caller.aborted && error === caller.reason ? error : ownCopy(error);
+        if (caller.aborted && error === caller.reason) throw error;
+        throw error instanceof PublicError ? copyOf(error) : error;
       } finally {
         waiting -= 1;
         if (waiting === 0 && !end.signal.aborted) close(new PublicError("CALLER_LEFT"));
       }
     },
   };
-}
-
-/** Details are written into an error for the call that it ends, so no two calls may get the same one. */
-function ownCopy(error: unknown): unknown {
-  if (!(error instanceof PublicError)) return error;
-  return new PublicError(error.reason, error.rawMessage, { ...error.options, cause: error });
 }

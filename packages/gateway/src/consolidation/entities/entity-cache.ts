@@ -1,6 +1,6 @@
 import type { DescMessage } from "@bufbuild/protobuf";
 import type { Call } from "../../call.ts";
-import { internalError, PublicError } from "../../errors.ts";
+import { copyOf, internalError, PublicError } from "../../errors.ts";
 import type { KeptBytes } from "../../kept-bytes.ts";
 import { asSharers, sharersOf } from "../../sharing.ts";
 import type { Fetch, Found } from "../loaders/fetch.ts";
@@ -202,11 +202,6 @@ function take(name: string, source: Source, landed: ReadonlyMap<Source, Brought 
   if (isKept(source)) return source.items;
   const brought = landed.get(source);
   const found = brought instanceof PublicError ? brought : brought?.get(name);
-  if (found instanceof PublicError) return ownCopy(found);
+  if (found instanceof PublicError) return copyOf(found);
   return found?.() ?? internalError(new Error("a fetch of entities came back without one of its keys"));
-}
-
-/** Details are written into an error for the call that it ends, so no two calls may get the same one. */
-function ownCopy(error: PublicError): PublicError {
-  return new PublicError(error.reason, error.rawMessage, { ...error.options, cause: error });
 }
