@@ -51,8 +51,8 @@ async function expose(exposure: Exposure, isDry: boolean, io: ProgramIo): Promis
   const plan = planExposure(exposure, await readAll(exposure, repository, io));
   const changes = [...plan.changes, ...(await ledgerChange(exposure, io))];
   if (!isDry) await apply(changes, repository, io.project);
-  const matrix = isDry ? [] : await renewMatrix(exposure, repository, io);
-  io.out(textOf(exposure, plan, [...changes.map(({ path }) => path), ...matrix], isDry));
+  const renewed = isDry ? [] : await renewSnapshots(exposure, repository, io);
+  io.out(textOf(exposure, plan, [...changes.map(({ path }) => path), ...renewed], isDry));
 }
 
 function readExposure(
@@ -147,15 +147,27 @@ async function ledgerChange({ app, origin }: Exposure, io: ProgramIo): Promise<C
   return before === after ? [] : [{ path, after }];
 }
 
-/** The snapshot of the policy has a line for each guarded field. */
-async function renewMatrix({ permission }: Exposure, repository: string, io: ProgramIo): Promise<string[]> {
-  const path = `${repository}/docs/policy-matrix.txt`;
-  if (permission === undefined || !io.env["ACCESS_FILE"] || !(await exists(path))) return [];
-  const { code, output } = await io.project.run("portico", ["matrix", "--out", path], ".");
-  if (code === 0) return [path];
-  io.err(`docs/policy-matrix.txt could not be renewed:\n${output}`);
-  return [];
+/** What people review, where it is there: the matrix has a line for each guarded field, the plan names what needs a call. */
+async function renewSnapshots(
+  { permission }: Exposure,
+  repository: string,
+  io: ProgramIo,
+): Promise<string[]> {
+  const renewed: string[] = [];
+  for (const name of permission === undefined ? (["plan"] as const) : (["plan", "matrix"] as const)) {
+    const path = `${repository}/${snapshots[name]}`;
+    if (!(await exists(path))) continue;
+    const { code, output } = await io.project.run("portico", [name, "--out", path], ".");
+    if (code === 0) renewed.push(path);
+    else
+      io.err(
+        `${snapshots[name]} could not be renewed by "portico ${name} --out ${snapshots[name]}":\n${output}`,
+      );
+  }
+  return renewed;
 }
+
+const snapshots = { plan: "docs/plans.txt", matrix: "docs/policy-matrix.txt" };
 
 function textOf(exposure: Exposure, plan: ExposePlan, paths: readonly string[], isDry: boolean): string {
   const { app, message, permission, origin } = exposure;
