@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { type DescFile, toBinary } from "@bufbuild/protobuf";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
+import { filesIn } from "./descriptors.ts";
 
 /**
  * Names the content of proto files and of all that they import, options included: 22 characters that differ wherever a
@@ -9,15 +10,9 @@ import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
  * @example const namespace = `answers:${fingerprint(services.map(({ desc }) => desc.file))}`;
  */
 export function fingerprint(files: Iterable<DescFile>): string {
-  const seen = new Map<string, DescFile>();
-  const visit = (file: DescFile): void => {
-    if (seen.has(file.name)) return;
-    seen.set(file.name, file);
-    file.dependencies.forEach(visit);
-  };
-  for (const file of files) visit(file);
+  const byName = new Map(Array.from(filesIn(files), (file) => [file.name, file]));
   const hash = createHash("sha256");
-  for (const [, { proto }] of [...seen].sort(([a], [b]) => (a < b ? -1 : 1))) {
+  for (const [, { proto }] of [...byName].sort(([a], [b]) => (a < b ? -1 : 1))) {
     const bytes = toBinary(FileDescriptorProtoSchema, proto);
     hash.update(`${bytes.byteLength}:`).update(bytes);
   }

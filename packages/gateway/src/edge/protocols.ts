@@ -1,11 +1,4 @@
-import {
-  createRegistry,
-  type DescFile,
-  type DescMethod,
-  type Message,
-  type Registry,
-} from "@bufbuild/protobuf";
-import { nestedTypes } from "@bufbuild/protobuf/reflect";
+import { createRegistry, type DescMethod, type Message, type Registry } from "@bufbuild/protobuf";
 import {
   Code,
   ConnectError,
@@ -22,6 +15,7 @@ import { universalResponseToNodeResponse } from "@connectrpc/connect-node";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Admit } from "../admit.ts";
 import type { Call } from "../call.ts";
+import { messagesInFiles } from "../descriptors.ts";
 import { internalError, PublicError } from "../errors.ts";
 import type { Invoke } from "../invoke.ts";
 import type { CallRecord } from "../observe/call-record.ts";
@@ -106,15 +100,7 @@ const jsonOptions = { ignoreUnknownFields: false, textDecoder: new TextDecoder("
  * which have no policy: they are dropped from binary messages, and no key of what is kept has them.
  */
 function registryOf(methods: Iterable<DescMethod>): Registry {
-  const files = new Set<DescFile>();
-  const add = (file: DescFile): void => {
-    if (files.has(file)) return;
-    files.add(file);
-    for (const dependency of file.dependencies) add(dependency);
-  };
-  for (const { parent } of methods) add(parent.file);
-  const types = [...files].flatMap((file) => [...nestedTypes(file)]);
-  return createRegistry(...types.filter((type) => type.kind === "message"));
+  return createRegistry(...messagesInFiles(Array.from(methods, ({ parent }) => parent.file)));
 }
 
 const exchangeKey = createContextKey<Exchange | undefined>(undefined, { description: "exchange" });

@@ -55,7 +55,7 @@ export function compileWays(
 }
 
 /** Fetches by many keys at once: in parts of `max`, all in parallel. A part that fails fails its own keys alone. */
-export function fetchByBatch({ listing, readKey }: CompiledWay, { request, max = 1 }: WayOptions): Fetch {
+function fetchByBatch({ listing, readKey }: CompiledWay, { request, max = 1 }: WayOptions): Fetch {
   const requestOf = request as (keys: unknown[], pageToken: string) => unknown;
   return async (keys, call) => {
     const parts = partsOf(keys, max).map(async (part): Promise<readonly Found[]> => {
@@ -72,7 +72,7 @@ export function fetchByBatch({ listing, readKey }: CompiledWay, { request, max =
 }
 
 /** Fetches by one call a key, so many of them at a time. */
-export function fetchOneByOne({ listing }: CompiledWay, { request, concurrency = 10 }: WayOptions): Fetch {
+function fetchOneByOne({ listing }: CompiledWay, { request, concurrency = 10 }: WayOptions): Fetch {
   const requestOf = request as (key: unknown, pageToken: string) => unknown;
   const gates = new WeakMap<LoaderScope, Gate>();
   const gateOf = ({ loaders }: Call): Gate => {
@@ -93,7 +93,7 @@ export function fetchOneByOne({ listing }: CompiledWay, { request, concurrency =
 }
 
 /** Fetches the whole list, and takes from it what was asked for. */
-export function fetchWhole({ listing, readKey }: CompiledWay, { request }: WayOptions): Fetch {
+function fetchWhole({ listing, readKey }: CompiledWay, { request }: WayOptions): Fetch {
   const requestOf = (request ?? requestPage) as (pageToken: string) => unknown;
   return async (keys, call) => {
     const items = await settled(call, () => allPages(listing, requestOf, call));

@@ -1,4 +1,5 @@
 import { type DescField, type DescMessage, type Message, ScalarType } from "@bufbuild/protobuf";
+import { messagesIn } from "../../descriptors.ts";
 import type { Wanted } from "../selection/wanted.ts";
 import type { Step } from "./path.ts";
 
@@ -87,12 +88,7 @@ function canHold(type: DescMessage, types: ReadonlySet<string>): boolean {
 function typesIn(type: DescMessage): ReadonlySet<string> {
   const before = known.get(type);
   if (before !== undefined) return before;
-  const found = new Set([type]);
-  // A set that grows while it is walked is walked to its end.
-  for (const { fields } of found) {
-    for (const { message } of fields) if (message !== undefined) found.add(message);
-  }
-  const names = new Set([...found].map(({ typeName }) => typeName));
+  const names = new Set(Array.from(messagesIn([type]), ({ typeName }) => typeName));
   known.set(type, names);
   return names;
 }

@@ -1,6 +1,7 @@
 import type { DescField, DescMessage, DescMethod, Message } from "@bufbuild/protobuf";
 import type { FieldMask } from "@bufbuild/protobuf/wkt";
 import { LRUCache } from "lru-cache";
+import { messagesIn } from "../../descriptors.ts";
 import type { ReadMask } from "../../read-mask.ts";
 import { createCopy } from "./copy.ts";
 import { textOf, type Wanted, type WantedFields, wantedBy } from "./wanted.ts";
@@ -114,15 +115,7 @@ function withoutWanted(unselected: Set<DescField>, wanted: WantedFields): void {
 function fieldsIn(desc: DescMessage): ReadonlySet<DescField> {
   const before = known.get(desc);
   if (before !== undefined) return before;
-  const descs = new Set([desc]);
-  const found = new Set<DescField>();
-  // A set that grows while it is walked is walked to its end.
-  for (const { fields } of descs) {
-    for (const field of fields) {
-      found.add(field);
-      if (field.message !== undefined) descs.add(field.message);
-    }
-  }
+  const found = new Set(Array.from(messagesIn([desc]), ({ fields }) => fields).flat());
   known.set(desc, found);
   return found;
 }

@@ -8,6 +8,7 @@ import {
   ScalarType,
 } from "@bufbuild/protobuf";
 import { AnySchema, FeatureSet_FieldPresence } from "@bufbuild/protobuf/wkt";
+import { messagesIn } from "../../descriptors.ts";
 
 /** What a message has under one local name: a field, or a oneof, whose fields share one property. */
 export type Member = FieldMember | OneofMember;
@@ -125,12 +126,9 @@ export function copyProblem(origin: Shape, target: Shape): string | undefined {
 }
 
 /** Whether there is a `google.protobuf.Any` anywhere in a message. */
-function canHoldAny(message: DescMessage | undefined, seen = new Set<DescMessage>()): boolean {
-  if (message === undefined || seen.has(message)) return false;
-  seen.add(message);
-  return (
-    message.typeName === AnySchema.typeName || message.fields.some((field) => canHoldAny(field.message, seen))
-  );
+function canHoldAny(message: DescMessage | undefined): boolean {
+  const inside = message === undefined ? [] : [...messagesIn([message])];
+  return inside.some(({ typeName }) => typeName === AnySchema.typeName);
 }
 
 function oneofProblem(origin: DescOneof, target: DescOneof): string | undefined {

@@ -1,5 +1,6 @@
 import { create, type DescField, type DescMessage, type Message, ScalarType } from "@bufbuild/protobuf";
 import { FeatureSet_FieldPresence } from "@bufbuild/protobuf/wkt";
+import { messagesIn } from "../../descriptors.ts";
 
 /** The ways through a type of message to certain fields, its targets. What leads to none of them is left out. */
 export interface FieldPaths {
@@ -56,16 +57,6 @@ export function findField<T>(
 export interface Found<T> {
   readonly path: string;
   readonly found: T;
-}
-
-/** The types of all messages that the given ones can hold, themselves included. */
-export function messagesIn(descs: Iterable<DescMessage>): Set<DescMessage> {
-  const found = new Set(descs);
-  // A set that grows while it is walked is walked to its end.
-  for (const { fields } of found) {
-    for (const { message } of fields) if (message !== undefined) found.add(message);
-  }
-  return found;
 }
 
 /** A message, by the local names of its fields. `$typeName` is not relied on, since a handler could leave it out. */

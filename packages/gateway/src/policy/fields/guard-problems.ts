@@ -1,10 +1,10 @@
 import { type DescField, type DescMessage, type DescMethod, getOption } from "@bufbuild/protobuf";
-import { nestedTypes, pathToString } from "@bufbuild/protobuf/reflect";
+import { pathToString } from "@bufbuild/protobuf/reflect";
 import { AnySchema, FeatureSet_FieldPresence } from "@bufbuild/protobuf/wkt";
 import { createValidator, type Validator } from "@bufbuild/protovalidate";
+import { messagesIn, messagesInFiles } from "../../descriptors.ts";
 import { FieldPolicySchema, field as fieldOption } from "../../gen/portico/v1/policy_pb.ts";
 import { type FieldGuard, guardOf, guardsOf } from "./field-guard.ts";
-import { messagesIn } from "./field-paths.ts";
 
 /**
  * What is wrong with the guards of the fields that methods give and take, each with what to write instead. Takes all
@@ -88,10 +88,7 @@ function openAnys(root: DescMessage, side: "read" | "set"): string[] {
 
 /** All types of message in the files of the methods and in what those import: a guarded one can occur in an Any alone. */
 function typesOf(methods: readonly DescMethod[]): DescMessage[] {
-  const files = new Set(methods.map(({ parent }) => parent.file));
-  for (const { dependencies } of files) for (const file of dependencies) files.add(file);
-  const types = [...files].flatMap((file) => [...nestedTypes(file)]);
-  return types.filter((type) => type.kind === "message");
+  return messagesInFiles(methods.map(({ parent }) => parent.file));
 }
 
 function nameOf({ parent, name }: DescField): string {

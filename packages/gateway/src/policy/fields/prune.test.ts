@@ -9,8 +9,9 @@ import {
   toBinary,
 } from "@bufbuild/protobuf";
 import { describe, expect, test } from "vitest";
+import { messagesIn } from "../../descriptors.ts";
 import { vault, vaultEdition, vaultLegacy } from "../../testing/protos.ts";
-import { createFindPaths, findField, messagesIn } from "./field-paths.ts";
+import { createFindPaths, findField } from "./field-paths.ts";
 import { prune } from "./prune.ts";
 
 const { VaultSchema, OwnerSchema, LockerSchema, SecretSchema, WallSchema } = vault;
