@@ -102,6 +102,8 @@ function arrival(method: DescMethod, headers: Headers): Arrival & { readonly end
     signal: controller.signal,
     record: createCallRecord({ requestId: "r", httpMethod: "POST", path: "/", address: "127.0.0.1" }),
     setHeader: () => {},
+    responseHeader: new Headers(),
+    responseTrailer: new Headers(),
     // Stops the clock of the call. With a reason, since Node would make one, stack and all.
     end: () => controller.abort(over),
   };

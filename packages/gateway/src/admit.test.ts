@@ -218,6 +218,8 @@ function arrival({ caller, ...given }: Partial<Given> = {}): Arrival {
     certificate: undefined,
     timeoutMs: undefined,
     setHeader: () => {},
+    responseHeader: new Headers(),
+    responseTrailer: new Headers(),
     signal: new AbortController().signal,
     record: createCallRecord({ requestId: "request-1", httpMethod: "POST", path: "/", address: "127.0.0.1" }),
     ...given,

@@ -30,6 +30,9 @@ export interface Arrival {
   readonly record: CallRecord;
   /** Puts a header on the answer, whether it is one or an error. */
   readonly setHeader: (name: string, value: string) => void;
+  /** What the protocol sends before and after an answer: for what stands in for `invoke`. */
+  readonly responseHeader: Headers;
+  readonly responseTrailer: Headers;
 }
 
 /**
@@ -140,7 +143,11 @@ async function spent(error: unknown, arrival: Arrival, meter: Meter): Promise<un
   );
 }
 
-const badCredentials: ReadonlySet<Reason> = new Set<Reason>(["CREDENTIALS_INVALID", "CREDENTIALS_EXPIRED"]);
+/** The reasons for which credentials are refused for good. */
+export const badCredentials: ReadonlySet<Reason> = new Set<Reason>([
+  "CREDENTIALS_INVALID",
+  "CREDENTIALS_EXPIRED",
+]);
 
 /** A caller who asks for more time than there is gets what there is, as from any proxy on the way. */
 function deadlineOf(

@@ -19,7 +19,7 @@ export interface Call {
   /** Who calls. */
   readonly principal: Principal;
   /** What the caller may do. */
-  readonly rights: Pick<Rights, "has" | "key">;
+  readonly rights: Pick<Rights, "has" | "key" | "audience">;
   /** The public fields that the caller may not read: they are left out of the answer, and nothing is fetched for them. */
   readonly hidden: ReadonlySet<DescField>;
   /**

@@ -18,6 +18,7 @@ type FileVariable = Extract<keyof Variables, `${string}_FILE`>;
 export interface Files {
   readonly tls: Config["tls"];
   readonly issuers: readonly IssuerConfig[];
+  readonly upstreamTls: Config["upstreamTls"];
 }
 
 /** Reads all files that variables name, also those that are read again later; what is wrong is added to the problems. */
@@ -37,10 +38,34 @@ export function readFiles(variables: Variables, problems: string[]): Files {
   parse("API_KEYS_FILE", parseApiKeys);
   parse("GATEWAY_TOKEN_FILE", parseGatewayToken);
   const issuers = parse("AUTH_FILE", parseIssuers) ?? [];
+  const upstreamTls = readUpstreamTls(read, problems);
   const [cert, key, clientCa] = [read("TLS_CERT_FILE"), read("TLS_KEY_FILE"), read("TLS_CLIENT_CA_FILE")];
-  if (cert === undefined || key === undefined) return { issuers, tls: undefined };
+  if (cert === undefined || key === undefined) return { issuers, upstreamTls, tls: undefined };
   problems.push(...tlsProblems(cert, key, clientCa));
-  return { issuers, tls: { cert, key, clientCa } };
+  return { issuers, upstreamTls, tls: { cert, key, clientCa } };
+}
+
+function readUpstreamTls(
+  read: (name: FileVariable) => string | undefined,
+  problems: string[],
+): Config["upstreamTls"] {
+  const ca = read("UPSTREAMS_CA_FILE");
+  const cert = read("UPSTREAMS_CERT_FILE");
+  const key = read("UPSTREAMS_KEY_FILE");
+  const found = {
+    ...(ca !== undefined && { ca }),
+    ...(cert !== undefined && { cert }),
+    ...(key !== undefined && { key }),
+  };
+  try {
+    createSecureContext(found);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    problems.push(
+      `UPSTREAMS_CA_FILE, UPSTREAMS_CERT_FILE and UPSTREAMS_KEY_FILE cannot be used together: ${reason}`,
+    );
+  }
+  return found;
 }
 
 function readText(name: FileVariable, path: string | undefined, problems: string[]): string | undefined {

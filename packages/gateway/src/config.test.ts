@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
 import { loadConfig } from "./config.ts";
+import { defaultListenerLimits } from "./edge/listener-limits.ts";
 import { StartError } from "./errors.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "portico-config-"));
@@ -59,9 +60,21 @@ describe("reads", () => {
       errorDomain: "portico",
       upstreams: { warehouse: [new URL("http://127.0.0.1:9201")] },
       corsOrigins: [],
-      limits: { maxRequestBytes: 262_144, maxResponseBytes: 4_194_304 },
-      deadlines: { defaultMs: 10_000, maxMs: 30_000, streamMs: 600_000 },
-      drain: { delayMs: 0, timeoutMs: 10_000 },
+      listener: defaultListenerLimits,
+      limits: {
+        maxRequestBytes: 262_144,
+        maxResponseBytes: 4_194_304,
+        maxInFlightBytes: 67_108_864,
+        gzipMinBytes: 16_384,
+      },
+      overload: { maxConcurrency: 1_000, maxLoopLagMs: 50, maxHeapPercent: 85 },
+      deadlines: { defaultMs: 10_000, maxMs: 30_000, streamMs: 600_000, streamIdleMs: 60_000 },
+      upstreamTls: {},
+      readyUpstreams: "any",
+      reflection: false,
+      tracing: undefined,
+      logSampleRatio: 1,
+      drain: { delayMs: 3_000, timeoutMs: 10_000 },
       logLevel: "info",
     });
   });
@@ -94,6 +107,31 @@ describe("reads", () => {
       STREAM_TIMEOUT_MS: "3",
       DRAIN_DELAY_MS: "4",
       DRAIN_TIMEOUT_MS: "5",
+      STREAM_IDLE_TIMEOUT_MS: "6",
+      HEADERS_TIMEOUT_MS: "7",
+      REQUEST_TIMEOUT_MS: "8",
+      KEEP_ALIVE_TIMEOUT_MS: "9",
+      CONNECTION_AGE_MS: "0",
+      MAX_CONNECTIONS: "11",
+      MAX_STREAMS_PER_CONNECTION: "12",
+      MAX_HEADER_BYTES: "8192",
+      STREAM_WINDOW_BYTES: "70000",
+      CONNECTION_WINDOW_BYTES: "80000",
+      MAX_SESSION_MEMORY_MB: "13",
+      MAX_IN_FLIGHT_BYTES: "1048576",
+      GZIP_MIN_BYTES: "0",
+      MAX_CONCURRENT_CALLS: "16",
+      MAX_LOOP_LAG_MS: "10",
+      MAX_HEAP_PERCENT: "100",
+      UPSTREAMS_CA_FILE: tls.cert,
+      UPSTREAMS_CERT_FILE: tls.cert,
+      UPSTREAMS_KEY_FILE: tls.key,
+      READY_UPSTREAMS: "warehouse",
+      REFLECTION: "on",
+      OTEL_EXPORTER_OTLP_ENDPOINT: "http://collector:4318",
+      OTEL_SERVICE_NAME: "api",
+      OTEL_TRACES_SAMPLER_ARG: "0.25",
+      LOG_SAMPLE_RATIO: "0",
       LOG_LEVEL: "debug",
     });
     expect(config).toMatchObject({
@@ -121,8 +159,31 @@ describe("reads", () => {
       entityCacheBytes: 20_480,
       errorDomain: "api.acme.example",
       corsOrigins: ["https://app.acme.example", "http://localhost:3000"],
-      limits: { maxRequestBytes: 1, maxResponseBytes: 67_108_864 },
-      deadlines: { defaultMs: 1, maxMs: 2, streamMs: 3 },
+      listener: {
+        headersTimeoutMs: 7,
+        requestTimeoutMs: 8,
+        keepAliveTimeoutMs: 9,
+        connectionAgeMs: 0,
+        maxConnections: 11,
+        maxConcurrentStreams: 12,
+        maxHeaderBytes: 8_192,
+        streamWindowBytes: 70_000,
+        connectionWindowBytes: 80_000,
+        maxSessionMemoryMb: 13,
+      },
+      limits: {
+        maxRequestBytes: 1,
+        maxResponseBytes: 67_108_864,
+        maxInFlightBytes: 1_048_576,
+        gzipMinBytes: 0,
+      },
+      overload: { maxConcurrency: 16, maxLoopLagMs: 10, maxHeapPercent: 100 },
+      deadlines: { defaultMs: 1, maxMs: 2, streamMs: 3, streamIdleMs: 6 },
+      upstreamTls: { ca: readFileSync(tls.cert, "utf8"), key: readFileSync(tls.key, "utf8") },
+      readyUpstreams: ["warehouse"],
+      reflection: true,
+      tracing: { endpoint: "http://collector:4318", serviceName: "api", sampleRatio: 0.25 },
+      logSampleRatio: 0,
       drain: { delayMs: 4, timeoutMs: 5 },
       logLevel: "debug",
     });
@@ -132,6 +193,18 @@ describe("reads", () => {
     expect(load({}, demo)).toMatchObject({ mode: "demo", issuers: [] });
     expect(load({ HOST: "localhost" }, demo).host).toBe("localhost");
     expect(load({ HOST: "::1" }, demo).host).toBe("::1");
+  });
+
+  test("a pause before it drains, but not in demo mode", () => {
+    expect(load().drain.delayMs).toBe(3_000);
+    expect(load({}, demo).drain.delayMs).toBe(0);
+    expect(load({ DRAIN_DELAY_MS: "7" }, demo).drain.delayMs).toBe(7);
+  });
+
+  test("reflection, which is on in demo mode alone unless it is asked for", () => {
+    expect(load({}, demo).reflection).toBe(true);
+    expect(load({ REFLECTION: "off" }, demo).reflection).toBe(false);
+    expect(load({ REFLECTION: "on" }).reflection).toBe(true);
   });
 
   test("an empty variable as one that is not set", () => {
@@ -186,7 +259,11 @@ describe("a variable that is wrong is named, with what was given and what would 
     ["DEFAULT_TIMEOUT_MS", "0", "it must be a whole number from 1 to 3600000, or nothing for 10000"],
     ["MAX_TIMEOUT_MS", "3600001", "it must be a whole number from 1 to 3600000, or nothing for 30000"],
     ["STREAM_TIMEOUT_MS", "never", "it must be a whole number from 1 to 86400000, or nothing for 600000"],
-    ["DRAIN_DELAY_MS", "60001", "it must be a whole number from 0 to 60000, or nothing for 0"],
+    [
+      "DRAIN_DELAY_MS",
+      "60001",
+      "it must be a whole number from 0 to 60000, or nothing for 3000 (0 in demo mode)",
+    ],
     ["DRAIN_TIMEOUT_MS", "10s", "it must be a whole number from 0 to 600000, or nothing for 10000"],
     [
       "TRUSTED_PROXIES",
@@ -217,6 +294,21 @@ describe("a variable that is wrong is named, with what was given and what would 
     ["LOG_LEVEL", "loud", "it must be debug, info, warn, error or silent"],
   ])("%s=%s", (name, value, wanted) => {
     expect(problemsOf({ [name]: value })).toEqual([`${name} is "${value}": ${wanted}`]);
+  });
+
+  test.each<[Environment, RegExp]>([
+    [{ READY_UPSTREAMS: "warehouse, shop" }, /^READY_UPSTREAMS names "shop": this gateway knows warehouse$/],
+    [{ READY_UPSTREAMS: "Any!" }, /^READY_UPSTREAMS is "Any!": it must be none, any, all, or the names/],
+    [
+      { HEADERS_TIMEOUT_MS: "40000" },
+      /^HEADERS_TIMEOUT_MS is 40000: it must not be more than REQUEST_TIMEOUT_MS, 30000$/,
+    ],
+    [{ UPSTREAMS_CERT_FILE: tls.cert }, /^UPSTREAMS_CERT_FILE and UPSTREAMS_KEY_FILE go together/],
+    [{ UPSTREAMS_CERT_FILE: tls.cert, UPSTREAMS_KEY_FILE: tls.cert }, /cannot be used together/],
+    [{ LOG_SAMPLE_RATIO: "2" }, /^LOG_SAMPLE_RATIO is "2": it must be a number from 0 to 1/],
+    [{ REFLECTION: "yes" }, /^REFLECTION is "yes": it must be on or off$/],
+  ])("refuses %j", (change, problem) => {
+    expect(problemsOf(change)).toEqual([expect.stringMatching(problem)]);
   });
 
   test("but no password that is part of it", () => {
@@ -287,6 +379,12 @@ describe("variables that contradict each other", () => {
   test("demo mode does not run in production", () => {
     expect(problemsOf({ NODE_ENV: "production" }, demo)).toEqual([
       'PORTICO_MODE is "demo" although NODE_ENV is "production": remove one',
+    ]);
+  });
+
+  test("requests that could never be taken", () => {
+    expect(problemsOf({ MAX_REQUEST_BYTES: "1048576", MAX_IN_FLIGHT_BYTES: "2097151" })).toEqual([
+      "MAX_IN_FLIGHT_BYTES is 2097151: it must be at least twice MAX_REQUEST_BYTES, 1048576",
     ]);
   });
 

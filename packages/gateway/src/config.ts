@@ -1,5 +1,6 @@
 import { type Files, readFiles } from "./config-files.ts";
 import { describeIssue, type Given, schema, type Variables } from "./config-variables.ts";
+import { defaultListenerLimits, type ListenerLimits } from "./edge/listener-limits.ts";
 import { StartError } from "./errors.ts";
 import type { CommonLimits } from "./policy/limits/meter.ts";
 
@@ -38,8 +39,42 @@ export interface Config {
   /** The addresses of each upstream, by its name. */
   readonly upstreams: Readonly<Record<string, readonly URL[]>>;
   readonly corsOrigins: readonly string[];
-  readonly limits: { readonly maxRequestBytes: number; readonly maxResponseBytes: number };
-  readonly deadlines: { readonly defaultMs: number; readonly maxMs: number; readonly streamMs: number };
+  /** What clients may take from the public port. */
+  readonly listener: ListenerLimits;
+  readonly limits: {
+    readonly maxRequestBytes: number;
+    readonly maxResponseBytes: number;
+    /** What requests that are not answered yet may hold together. */
+    readonly maxInFlightBytes: number;
+    /** Below it, answers are not compressed. */
+    readonly gzipMinBytes: number;
+  };
+  /** When the gateway refuses what it cannot do in time. */
+  readonly overload: {
+    /** The most calls at a time; the gateway lowers it by itself. */
+    readonly maxConcurrency: number;
+    readonly maxLoopLagMs: number;
+    readonly maxHeapPercent: number;
+  };
+  readonly deadlines: {
+    readonly defaultMs: number;
+    readonly maxMs: number;
+    readonly streamMs: number;
+    /** Without a message, a stream ends. */
+    readonly streamIdleMs: number;
+  };
+  /** PEM: whom to trust at upstreams with `https://` beyond what everyone trusts, and the gateway's own certificate. */
+  readonly upstreamTls: { readonly ca?: string; readonly cert?: string; readonly key?: string };
+  /** Which upstreams must not be unreachable for the gateway to be ready. */
+  readonly readyUpstreams: "none" | "any" | "all" | readonly string[];
+  /** Whether callers may ask which methods there are. */
+  readonly reflection: boolean;
+  /** Where traces go. Absent, there are none. */
+  readonly tracing:
+    | { readonly endpoint: string; readonly serviceName: string; readonly sampleRatio: number }
+    | undefined;
+  /** The part of the successful requests that is logged. */
+  readonly logSampleRatio: number;
   readonly drain: { readonly delayMs: number; readonly timeoutMs: number };
   readonly logLevel: string;
 }
@@ -89,7 +124,7 @@ export function loadConfig(
   const { addresses, problems: upstreamProblems } = readUpstreams(given, upstreams);
   const problems = [...issues.map((issue) => describeIssue(issue, given)), ...upstreamProblems];
   const files = readFiles(variables, problems);
-  problems.push(...contradictions(variables, given, wrong));
+  problems.push(...contradictions(variables, given, wrong), ...unknownReady(variables, upstreams));
   const { ACCESS_FILE: access } = variables;
   if (problems.length > 0 || access === undefined) throw new StartError(problems);
   return toConfig(variables, addresses, files, access);
@@ -100,6 +135,14 @@ function contradictions(variables: Variables, given: Given, wrong: ReadonlySet<s
   const problems = wrong.has("PORTICO_MODE") ? [] : identityProblems(variables, given);
   if ((variables.TLS_CERT_FILE === undefined) !== (variables.TLS_KEY_FILE === undefined))
     problems.push("TLS_CERT_FILE and TLS_KEY_FILE go together: set both for TLS, or none for cleartext");
+  if ((variables.UPSTREAMS_CERT_FILE === undefined) !== (variables.UPSTREAMS_KEY_FILE === undefined))
+    problems.push(
+      "UPSTREAMS_CERT_FILE and UPSTREAMS_KEY_FILE go together: set both for a client certificate, or none",
+    );
+  if (variables.HEADERS_TIMEOUT_MS > variables.REQUEST_TIMEOUT_MS)
+    problems.push(
+      `HEADERS_TIMEOUT_MS is ${variables.HEADERS_TIMEOUT_MS}: it must not be more than REQUEST_TIMEOUT_MS, ${variables.REQUEST_TIMEOUT_MS}`,
+    );
   if (variables.TLS_CLIENT_CA_FILE !== undefined && variables.TLS_CERT_FILE === undefined)
     problems.push("TLS_CLIENT_CA_FILE needs TLS: set TLS_CERT_FILE and TLS_KEY_FILE too");
   if (variables.ACCESS_FILE === undefined)
@@ -112,7 +155,21 @@ function contradictions(variables: Variables, given: Given, wrong: ReadonlySet<s
     problems.push(
       `DEFAULT_TIMEOUT_MS is ${variables.DEFAULT_TIMEOUT_MS}: it must not be more than MAX_TIMEOUT_MS, ${variables.MAX_TIMEOUT_MS}`,
     );
+  // One caller gets half of it: larger requests would always be refused.
+  if (variables.MAX_IN_FLIGHT_BYTES < 2 * variables.MAX_REQUEST_BYTES)
+    problems.push(
+      `MAX_IN_FLIGHT_BYTES is ${variables.MAX_IN_FLIGHT_BYTES}: it must be at least twice MAX_REQUEST_BYTES, ${variables.MAX_REQUEST_BYTES}`,
+    );
   return problems;
+}
+
+/** The upstreams that readiness is to follow, but that there are not. */
+function unknownReady(variables: Variables, upstreams: readonly string[]): string[] {
+  const rule = readyUpstreams(variables);
+  if (typeof rule === "string") return [];
+  return rule
+    .filter((name) => !upstreams.includes(name))
+    .map((name) => `READY_UPSTREAMS names "${name}": this gateway knows ${upstreams.join(", ")}`);
 }
 
 const identityVariables = ["AUTH_ISSUER", "AUTH_AUDIENCE", "AUTH_JWKS_URL"];
@@ -181,7 +238,7 @@ function parseAddress(text: string): URL | undefined {
 function toConfig(
   variables: Variables,
   upstreams: Config["upstreams"],
-  { issuers, tls }: Files,
+  { issuers, tls, upstreamTls }: Files,
   access: string,
 ): Config {
   return Object.freeze<Config>({
@@ -208,15 +265,64 @@ function toConfig(
     errorDomain: variables.ERROR_DOMAIN,
     upstreams,
     corsOrigins: variables.CORS_ORIGINS,
-    limits: { maxRequestBytes: variables.MAX_REQUEST_BYTES, maxResponseBytes: variables.MAX_RESPONSE_BYTES },
+    listener: {
+      ...defaultListenerLimits,
+      headersTimeoutMs: variables.HEADERS_TIMEOUT_MS,
+      requestTimeoutMs: variables.REQUEST_TIMEOUT_MS,
+      keepAliveTimeoutMs: variables.KEEP_ALIVE_TIMEOUT_MS,
+      connectionAgeMs: variables.CONNECTION_AGE_MS,
+      maxConnections: variables.MAX_CONNECTIONS,
+      maxUntakenBytes: Math.min(variables.MAX_IN_FLIGHT_BYTES, 0x7fff_ffff),
+      // Room for those that may be open, and for those that are being refused.
+      maxInFlight: Math.max(1_024, 6 * variables.MAX_CONCURRENT_CALLS),
+      maxConcurrentStreams: variables.MAX_STREAMS_PER_CONNECTION,
+      maxHeaderBytes: variables.MAX_HEADER_BYTES,
+      streamWindowBytes: variables.STREAM_WINDOW_BYTES,
+      connectionWindowBytes: variables.CONNECTION_WINDOW_BYTES,
+      maxSessionMemoryMb: variables.MAX_SESSION_MEMORY_MB,
+    },
+    limits: {
+      maxRequestBytes: variables.MAX_REQUEST_BYTES,
+      maxResponseBytes: variables.MAX_RESPONSE_BYTES,
+      maxInFlightBytes: variables.MAX_IN_FLIGHT_BYTES,
+      gzipMinBytes: variables.GZIP_MIN_BYTES,
+    },
+    overload: {
+      maxConcurrency: variables.MAX_CONCURRENT_CALLS,
+      maxLoopLagMs: variables.MAX_LOOP_LAG_MS,
+      maxHeapPercent: variables.MAX_HEAP_PERCENT,
+    },
     deadlines: {
       defaultMs: variables.DEFAULT_TIMEOUT_MS,
       maxMs: variables.MAX_TIMEOUT_MS,
       streamMs: variables.STREAM_TIMEOUT_MS,
+      streamIdleMs: variables.STREAM_IDLE_TIMEOUT_MS,
     },
-    drain: { delayMs: variables.DRAIN_DELAY_MS, timeoutMs: variables.DRAIN_TIMEOUT_MS },
+    upstreamTls,
+    readyUpstreams: readyUpstreams(variables),
+    reflection:
+      variables.REFLECTION === "" ? variables.PORTICO_MODE === "demo" : variables.REFLECTION === "on",
+    tracing: tracing(variables),
+    logSampleRatio: variables.LOG_SAMPLE_RATIO,
+    drain: { delayMs: drainDelayMs(variables), timeoutMs: variables.DRAIN_TIMEOUT_MS },
     logLevel: variables.LOG_LEVEL,
   });
+}
+
+function readyUpstreams({ READY_UPSTREAMS: rule }: Variables): Config["readyUpstreams"] {
+  if (rule === "none" || rule === "any" || rule === "all") return rule;
+  return rule.split(",").map((name) => name.trim());
+}
+
+/** A balancer needs a moment to see that a replica is not ready any more; who tries the demo out has none. */
+function drainDelayMs({ DRAIN_DELAY_MS: delayMs, PORTICO_MODE: mode }: Variables): number {
+  return delayMs ?? (mode === "demo" ? 0 : 3_000);
+}
+
+function tracing(variables: Variables): Config["tracing"] {
+  const { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, OTEL_SERVICE_NAME: serviceName } = variables;
+  if (endpoint === undefined) return undefined;
+  return { endpoint, serviceName, sampleRatio: variables.OTEL_TRACES_SAMPLER_ARG };
 }
 
 function singleIssuer(variables: Variables): IssuerConfig[] {

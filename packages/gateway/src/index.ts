@@ -34,6 +34,13 @@ export { type Addresses, createGateway, type Gateway, type GatewayOptions } from
 export type { Anonymous, Authenticated, Principal } from "./policy/principal.ts";
 export { type Reason, type ReasonEntry, reasons } from "./reasons.ts";
 export { type Handler, type Handlers, type PublicService, service } from "./service.ts";
+export type {
+  BreakerOptions,
+  ConnectionOptions,
+  HedgeOptions,
+  RetryOptions,
+  UpstreamMethodOptions,
+} from "./upstream/calls/options.ts";
 export {
   type AnyUpstream,
   type IdentityFact,

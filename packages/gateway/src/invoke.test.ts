@@ -5,12 +5,13 @@ import { describe, expect, test } from "vitest";
 import { createCachedAnswers } from "./answers/cached-answers.ts";
 import type { Call } from "./call.ts";
 import { PublicError } from "./errors.ts";
+import { ServerReflection } from "./gen/grpc/reflection/v1/reflection_pb.ts";
 import { createInvoke, type Invoke } from "./invoke.ts";
 import { createAudit } from "./observe/audit.ts";
 import { createMethodTable } from "./policy/method-table.ts";
 import { createPermit } from "./policy/permit.ts";
 import { createValidate } from "./policy/validation/validate.ts";
-import { type Handlers, type PublicService, service } from "./service.ts";
+import { type Handlers, type PublicService, service, standardService } from "./service.ts";
 import { drain, testCall, thrownBy } from "./testing/call.ts";
 import { internal, pub, pubLegacy, vault } from "./testing/protos.ts";
 
@@ -199,6 +200,53 @@ describe("stream", () => {
       code: Code.InvalidArgument,
       rawMessage: "aisle: is required",
     });
+  });
+
+  test("ends when nothing was said for too long", async () => {
+    const call = testCall();
+    const whole = service(pub.WarehouseService, {
+      ...nothing,
+      async *watchCrates() {
+        yield { crate: { code: "A-1" } };
+        await new Promise(() => {});
+      },
+    });
+    const invoke = invokeIn(whole, 20);
+    const answers = invoke.stream(methods.watchCrates, watchRequest, call)[Symbol.asyncIterator]();
+    expect(await answers.next()).toMatchObject({ value: { crate: { code: "A-1" } } });
+    expect(await thrownBy(answers.next())).toMatchObject({
+      reason: "DEADLINE_EXCEEDED",
+      rawMessage: "There was no message for too long. Connect again.",
+    });
+  });
+
+  test("takes a stream of requests for a standard service, and permits each of them", async () => {
+    const desc = ServerReflection;
+    const whole = standardService(
+      desc,
+      {
+        async *serverReflectionInfo(requests) {
+          for await (const { host } of requests) yield { validHost: host };
+        },
+      },
+      { access: { case: "anonymous", value: true } },
+    );
+    const permitted: unknown[] = [];
+    const table = createMethodTable([whole]);
+    const invoke = createInvoke({
+      methods: table,
+      permit: (_, request) => void permitted.push(request),
+      cached: createCachedAnswers(undefined, 1_000),
+      audit: createAudit(pino({ level: "silent" })),
+      streamIdleMs: 60_000,
+    });
+    const method = desc.method.serverReflectionInfo;
+    const requests = ["a", "b"].map((host) => create(method.input, { host }));
+    const call = testCall({ method });
+    const answers = await drain(invoke.stream(method, from(requests), call));
+    expect(answers).toMatchObject([{ validHost: "a" }, { validHost: "b" }]);
+    expect(permitted).toEqual(requests);
+    expect(call.record.outcome).toBe("ok");
   });
 
   test("ends before a message that its caller may not see any more", async () => {
@@ -432,19 +480,30 @@ describe("a read mask", () => {
   });
 });
 
+/** Handlers that answer nothing. */
+const nothing = {
+  getStatus: () => ({}),
+  getCrate: () => ({}),
+  listCrates: () => ({}),
+  storeCrates: () => ({}),
+  async *watchCrates() {},
+};
+
 function invokeOf(handlers: Partial<Handlers<typeof pub.WarehouseService>>): Invoke {
-  const nothing = () => ({});
-  const all = { getStatus: nothing, getCrate: nothing, listCrates: nothing, storeCrates: nothing };
-  const whole = service(pub.WarehouseService, { ...all, async *watchCrates() {}, ...handlers });
-  return invokeIn(whole);
+  return invokeIn(service(pub.WarehouseService, { ...nothing, ...handlers }));
 }
 
-function invokeIn(whole: PublicService): Invoke {
+function invokeIn(whole: PublicService, streamIdleMs = 60_000): Invoke {
   const methods = createMethodTable([whole]);
   return createInvoke({
     methods,
     permit: createPermit(createValidate([...methods.keys()].map(({ input }) => input))),
     cached: createCachedAnswers(undefined, 1_000),
     audit: createAudit(pino({ level: "silent" })),
+    streamIdleMs,
   });
+}
+
+async function* from<T>(values: readonly T[]): AsyncGenerator<T> {
+  yield* values;
 }

@@ -5,7 +5,7 @@ import {
   type Message,
   type MessageInitShape,
 } from "@bufbuild/protobuf";
-import { Code } from "@connectrpc/connect";
+import { Code, ConnectError } from "@connectrpc/connect";
 import type { Answered } from "./answers/answer-cache.ts";
 import type { CachedAnswers } from "./answers/cached-answers.ts";
 import type { Call } from "./call.ts";
@@ -25,8 +25,15 @@ import type { Permit } from "./policy/permit.ts";
 export interface Invoke {
   /** Runs a unary method. */
   readonly unary: (method: DescMethod, request: Message, call: Call) => Promise<Message>;
-  /** Runs a server-streaming method. */
-  readonly stream: (method: DescMethod, request: Message, call: Call) => AsyncIterable<Message>;
+  /**
+   * Runs a method with a stream in its answer or its request. One whose requests are a stream is permitted anew for each
+   * of them; of one that is answered once, the stream has one message.
+   */
+  readonly stream: (
+    method: DescMethod,
+    request: Message | AsyncIterable<Message>,
+    call: Call,
+  ) => AsyncIterable<Message>;
 }
 
 /** A response, as a handler may write it. */
@@ -39,6 +46,8 @@ export interface InvokeParts {
   readonly permit: Permit;
   readonly cached: CachedAnswers;
   readonly audit: Audit;
+  /** How long a stream may go without a message, in milliseconds. */
+  readonly streamIdleMs: number;
 }
 
 /** A call that may run. */
@@ -50,17 +59,30 @@ interface Begun {
 }
 
 /** Creates the one way through the gateway. */
-export function createInvoke({ methods, permit, cached, audit }: InvokeParts): Invoke {
+export function createInvoke({ methods, permit, cached, audit, streamIdleMs }: InvokeParts): Invoke {
   const selections = createSelections(methods.values());
   /** What comes before the handler. */
-  const begin = (method: DescMethod, request: Message, call: Call): Begun => {
+  const begin = (method: DescMethod, request: Message | AsyncIterable<Message>, call: Call): Begun => {
     const entry = entryOf(methods, method);
     call.signal.throwIfAborted();
-    permit(entry, request, call);
-    const selection = selections.get(entry.method)?.(request);
+    if (!isStream(request)) permit(entry, request, call);
+    const selection = isStream(request) ? undefined : selections.get(entry.method)?.(request);
     if (entry.mutates) audit.allowed(call.record, call.principal);
     if (selection === undefined) return { entry, selection, call };
     return { entry, selection, call: { ...call, omitted: selection.omitted(call.hidden) } };
+  };
+  /** Each request of a stream is permitted when it comes. */
+  const permitted = (
+    { entry, call }: Begun,
+    request: Message | AsyncIterable<Message>,
+  ): Message | AsyncIterable<Message> => {
+    if (!isStream(request)) return request;
+    return (async function* () {
+      for await (const each of readingOf(request)) {
+        permit(entry, each, call);
+        yield each;
+      }
+    })();
   };
   /** Notes how the call failed, and makes the error that the caller gets. */
   const fail = (call: Call, error: unknown): PublicError => {
@@ -93,11 +115,12 @@ export function createInvoke({ methods, permit, cached, audit }: InvokeParts): I
     },
     stream: async function* (method, request, call) {
       let answers: AsyncIterator<Answer> | undefined;
+      let isUnread = false;
       try {
         const begun = begin(method, request, call);
-        answers = handle<AsyncIterable<Answer>>(begun.entry, request, begun.call)[Symbol.asyncIterator]();
+        answers = answersOf(begun, permitted(begun, request))[Symbol.asyncIterator]();
         for (let index = 0; ; index++) {
-          const next = await beforeAbort(call.signal, answers.next());
+          const next = await beforeAbort(call.signal, notSilent(answers.next(), streamIdleMs));
           if (next.done === true) break;
           // A stream can outlive the rights that it began with.
           await call.recheck();
@@ -105,12 +128,13 @@ export function createInvoke({ methods, permit, cached, audit }: InvokeParts): I
         }
         call.record.outcome = "ok";
       } catch (error) {
-        throw fail(call, error);
+        isUnread = unread.has(Object(error));
+        throw isUnread ? error : fail(call, error);
       } finally {
         // Not awaited: a handler that waits for something else would keep the answer from ending.
         leave(answers).catch(() => {});
         noteMissing(call, call.missing.cause());
-        call.record.outcome ??= Code.Canceled;
+        if (!isUnread) call.record.outcome ??= Code.Canceled;
       }
     },
   };
@@ -132,6 +156,46 @@ function readable(
   return guards.clear(selection?.keep(whole) ?? whole, call.hidden);
 }
 
+/** A stream that nobody writes to costs a place, and may well be dead: who reads it is told to begin again. */
+async function notSilent<T>(next: Promise<T>, idleMs: number): Promise<T> {
+  const silence = Promise.withResolvers<never>();
+  const timer = setTimeout(
+    () =>
+      silence.reject(
+        new PublicError("DEADLINE_EXCEEDED", "There was no message for too long. Connect again."),
+      ),
+    idleMs,
+  );
+  return Promise.race([next, silence.promise]).finally(() => clearTimeout(timer));
+}
+
+/**
+ * What cannot be read of a stream of requests. Like that of a single request, it is the router's own error, which is put
+ * into words where it leaves the gateway.
+ */
+const unread = new WeakSet<object>();
+
+async function* readingOf(requests: AsyncIterable<Message>): AsyncIterable<Message> {
+  try {
+    yield* requests;
+  } catch (error) {
+    if (error instanceof ConnectError) unread.add(error);
+    throw error;
+  }
+}
+
+function isStream(request: Message | AsyncIterable<Message>): request is AsyncIterable<Message> {
+  return Symbol.asyncIterator in request;
+}
+
+/** What the handler gives, as a stream even if it is a single message. */
+function answersOf({ entry, call }: Begun, request: Message | AsyncIterable<Message>): AsyncIterable<Answer> {
+  if (entry.method.methodKind !== "client_streaming") return handle(entry, request, call);
+  return (async function* () {
+    yield await handle<Answer | Promise<Answer>>(entry, request, call);
+  })();
+}
+
 /** Async, since a handler that was written by hand may throw where others reject. */
 async function leave(answers: AsyncIterator<Answer> | undefined): Promise<void> {
   await answers?.return?.();
@@ -144,8 +208,8 @@ function noteMissing({ missing, record }: Call, cause: unknown): void {
 }
 
 /** `service()` checked that each handler fits its method; the table has lost that type. */
-function handle<R>({ handler }: MethodEntry, request: Message, call: Call): R {
-  return (handler as unknown as (request: Message, call: Call) => R)(request, call);
+function handle<R>({ handler }: MethodEntry, request: Message | AsyncIterable<Message>, call: Call): R {
+  return (handler as unknown as (request: Message | AsyncIterable<Message>, call: Call) => R)(request, call);
 }
 
 /**

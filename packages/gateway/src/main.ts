@@ -10,6 +10,7 @@ import { checkLate } from "./consolidation/views/late.ts";
 import { StartError } from "./errors.ts";
 import { createGateway, type Gateway } from "./gateway.ts";
 import { describeError } from "./observe/describe-error.ts";
+import type { ProcessFacts } from "./observe/metric-facts.ts";
 import { declaration } from "./upstream/upstream.ts";
 
 // The only file that touches the process.
@@ -81,7 +82,7 @@ async function serve(): Promise<void> {
     },
     output,
   );
-  const gateway = await createGateway({ config, services, upstreams, log });
+  const gateway = await createGateway({ config, services, upstreams, log, processFacts });
   stopOnSignals(gateway, config.drain.delayMs + config.drain.timeoutMs);
   const { url, adminUrl } = await gateway.listen();
   log.info({ url, adminUrl, mode: config.mode }, "listening");
@@ -94,7 +95,7 @@ async function serve(): Promise<void> {
       stopping = true;
       log.info({ reason }, "draining");
       // Whatever keeps the drain from ending, the process ends.
-      setTimeout(() => process.exit(1), exitCode === 0 ? drainMs + 2_000 : 10_000).unref();
+      setTimeout(() => process.exit(1), exitCode === 0 ? drainMs + 3_000 : 10_000).unref();
       const cutOff = await drain();
       log.info({ cutOff }, "stopped");
       // Lines are written in the background. Who reads none of them cannot keep the process.
@@ -111,6 +112,15 @@ async function serve(): Promise<void> {
       void stop("uncaught exception", 1);
     });
   }
+}
+
+function processFacts(): ProcessFacts {
+  const { user, system } = process.cpuUsage();
+  return {
+    node: process.versions.node,
+    cpuSeconds: (user + system) / 1e6,
+    residentBytes: process.memoryUsage.rss(),
+  };
 }
 
 function explain(error: unknown): string {

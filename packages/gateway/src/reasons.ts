@@ -170,6 +170,12 @@ export const reasons = {
     when: "The call's deadline passed: the caller's own, or the method's.",
     remedy: "Ask for less, or allow more time.",
   },
+  OVERLOADED: {
+    code: Code.Unavailable,
+    message: "The API has too much to do. Try again shortly.",
+    when: "The instance of the API that got the request has as much to do as it can. Nothing was done for the request.",
+    remedy: "Wait as long as `retry-after` says, and call again.",
+  },
   RESTARTING: {
     code: Code.Unavailable,
     message: "The API is restarting. Connect again.",

@@ -40,6 +40,8 @@ export function ordersImpl(orders: Orders, seed: number): ServiceImpl<typeof Ord
         // Between the look at the size and this line nothing can be added: no other code runs.
         await orders.changes.next(signal);
       }
+      // To end without an error would say that there is no more to come.
+      signal.throwIfAborted();
     },
   };
 }

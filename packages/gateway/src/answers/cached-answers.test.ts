@@ -15,7 +15,7 @@ const { forAll, forTenant, forOne } = policy.SharedService.method;
 const methods = createMethodTable([
   service(policy.SharedService, { forAll: () => ({}), forTenant: () => ({}), forOne: () => ({}) }),
 ]);
-const rights = (key: string) => ({ has: () => false, key });
+const rights = (key: string) => ({ has: () => false, key, audience: "public" as const });
 const of = (tenant: string | undefined, subject: string): Principal => ({
   ...authenticated(subject),
   tenant,

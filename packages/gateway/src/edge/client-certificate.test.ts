@@ -42,6 +42,9 @@ beforeAll(async () => {
   await makeCertificate("expired, of another", "other ca", "subjectAltName=URI:spiffe://acme/billing", past);
   await makeCertificate("below middle", "middle ca", "subjectAltName=URI:spiffe://acme/billing");
   await makeCertificate("below leaf", "spiffe", "subjectAltName=URI:spiffe://acme/admin");
+  await makeRoot("alone", "alone", "CA:FALSE\nkeyUsage=digitalSignature");
+  await makeRoot("unclear", "unclear", "CA:FALSE");
+  await makeCertificate("below alone", "alone", "subjectAltName=URI:spiffe://acme/admin");
 });
 
 describe.each(["HTTP/1.1", "HTTP/2"] as const)("over %s", (protocol) => {
@@ -177,6 +180,17 @@ test("a CA below the root counts, for clients that show nothing above themselves
     expect(await ask(port, "HTTP/1.1", identity(name))).toMatchObject({ authorized: true });
 });
 
+test.each(["HTTP/1.1", "HTTP/2"] as const)(
+  "a client that signed its own certificate, and is no CA, counts itself alone: over %s",
+  async (protocol) => {
+    expect(clientCaProblem(pem("alone"))).toBeUndefined();
+    const port = await start(report, { clientCa: pem("alone") });
+    expect(await ask(port, protocol, identity("alone"))).toMatchObject({ authorized: true });
+    for (const name of ["below alone", "spiffe"])
+      expect(await ask(port, protocol, identity(name)), name).toMatchObject({ authorized: false });
+  },
+);
+
 test("several CAs count", async () => {
   const port = await start(report, { clientCa: `# ours\n${pem("ca")}\n# theirs\n${pem("other ca")}` });
   for (const name of ["spiffe", "of another"])
@@ -206,6 +220,7 @@ describe("clientCaProblem", () => {
     ["a key", () => identity("ca").key, "number 1 is no whole certificate"],
     ["a CA and its key", () => pem("ca") + identity("ca").key, "number 2 is no whole certificate"],
     ["a client", () => pem("ca") + pem("spiffe"), "number 2 is not that of a CA"],
+    ["a client that signed itself and may sign others", () => pem("unclear"), "number 1 is not that of a CA"],
     ["one cut short", () => pem("ca").slice(0, 200), "number 1 is no whole certificate"],
     [
       "one that is damaged",
@@ -300,9 +315,9 @@ function spanOf(fromDays: number, toDays: number): Span {
 const [present, past, future] = [spanOf(-1, 30), spanOf(-30, -1), spanOf(1, 30)];
 
 /** Makes a key, and a certificate that is signed by itself. */
-async function makeRoot(name: string, commonName = name): Promise<void> {
+async function makeRoot(name: string, commonName = name, constraint = "CA:TRUE"): Promise<void> {
   await makeRequest(name, commonName);
-  await sign(name, name, "basicConstraints=critical,CA:TRUE", present, ["-selfsign"]);
+  await sign(name, name, `basicConstraints=critical,${constraint}`, present, ["-selfsign"]);
 }
 
 async function makeCertificate(

@@ -102,10 +102,25 @@ function caProblem(
   certificate: X509Certificate,
   all: readonly (X509Certificate | string)[],
 ): string | undefined {
+  if (isSelfSigned(certificate) && (certificate.ca || !maySign(certificate))) return undefined;
   if (!certificate.ca) return "is not that of a CA";
   const hasIssuer = all.some((other) => typeof other !== "string" && isIssuedBy(certificate, other));
   if (hasIssuer) return undefined;
   return `was signed by a CA that is missing: add the certificate of ${JSON.stringify(certificate.issuer)}`;
+}
+
+/**
+ * Whether OpenSSL may take what the key of a self-signed certificate signed. It does so for one of version 1, and for others
+ * that do not say that they are no CA: only a key usage without signing rules it out. A client that has it vouches for itself
+ * alone, and may be trusted by its certificate.
+ */
+function maySign(certificate: X509Certificate): boolean {
+  return certificate.checkIssued(certificate);
+}
+
+/** Unlike `checkIssued`, whatever the key may be used for. */
+function isSelfSigned(certificate: X509Certificate): boolean {
+  return certificate.subject === certificate.issuer && certificate.verify(certificate.publicKey);
 }
 
 function isIssuedBy(certificate: X509Certificate, issuer: X509Certificate): boolean {

@@ -7,8 +7,10 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 import { PublicError } from "../errors.ts";
 import type { CallRecord } from "../observe/call-record.ts";
 import type { ClientCertificate } from "../policy/identity/certificates.ts";
+import type { ByteBudget } from "./byte-budget.ts";
 import { clientCertificateOf } from "./client-certificate.ts";
 import { type FindJsonFault, watchJson } from "./json-fault.ts";
+import { createRequestBody } from "./request-body.ts";
 import { createStallGuard, inPieces } from "./stall.ts";
 import { capTimeOut } from "./time-out.ts";
 
@@ -36,22 +38,36 @@ export interface Exchange {
 
 const graceMs = { late: 1_000, inTime: 30_000 };
 
+/** What an exchange may take. */
+export interface ExchangeLimits {
+  /** The most bytes of one message of the request. */
+  readonly maxRequestBytes: number;
+  /** What the bodies of all requests have to share. */
+  readonly inFlightBytes: ByteBudget;
+}
+
 /** Takes a request over from Fastify. Throws if it cannot be expressed as a URL and headers. */
 export function createExchange(
   { raw: rawRequest }: FastifyRequest,
   reply: FastifyReply,
   record: CallRecord,
   values: ContextValues,
+  limits: ExchangeLimits,
 ): Exchange {
   const { raw: rawReply } = reply;
-  const interruption = Promise.withResolvers<never>();
-  interruption.promise.catch(() => {});
   const arriving = universalRequestFromNodeRequest(rawRequest, rawReply, undefined, values);
   capTimeOut(arriving.header);
-  const { request, find } = watchJson({
-    ...arriving,
-    body: interruptible(arriving.body, interruption.promise),
+  const contentLength = takeLength(arriving.header);
+  // Who stops reading has an answer to give first: that the connection outlives it is the listener's matter.
+  const body = createRequestBody(rawRequest.iterator({ destroyOnReturn: false }), {
+    contentType: arriving.header.get("content-type") ?? "",
+    contentLength,
+    maxMessageBytes: limits.maxRequestBytes,
+    budget: limits.inFlightBytes,
+    record,
   });
+  rawReply.once("close", body.release);
+  const { request, find } = watchJson({ ...arriving, body: body.messages });
   const guard = createStallGuard(() => {
     record.outcome = Code.Canceled;
     record.reason = "CALLER_LEFT";
@@ -66,11 +82,15 @@ export function createExchange(
     certificate: clientCertificateOf(rawRequest),
     setHeader: (name, value) => void reply.header(name, value),
     headerOf: (name) => reply.getHeader(name)?.toString(),
-    answer: (body) => inPieces(body, guard.progress),
+    answer: (body) =>
+      inPieces(body, (bytes) => {
+        record.responseBytes += bytes;
+        guard.progress();
+      }),
     endWith: (signal) => {
       const end = () => {
         const late = signal.reason instanceof PublicError;
-        if (late) interruption.reject(signal.reason);
+        if (late) body.interrupt(signal.reason);
         guard.start(late ? graceMs.late : graceMs.inTime);
       };
       if (signal.aborted) end();
@@ -85,17 +105,12 @@ function cutOff(reply: ServerResponse): void {
   else reply.destroy();
 }
 
-/** The body, until the interruption rejects. */
-function interruptible(
-  body: UniversalServerRequest["body"],
-  interruption: Promise<never>,
-): UniversalServerRequest["body"] {
-  if (typeof body !== "object" || body === null || !(Symbol.asyncIterator in body)) return body;
-  const chunks = body[Symbol.asyncIterator]();
-  return {
-    [Symbol.asyncIterator]: () => ({
-      next: () => Promise.race([chunks.next(), interruption]),
-      return: async (value) => (await chunks.return?.(value)) ?? { done: true, value },
-    }),
-  };
+/**
+ * Takes the length of the body out of the header. The HTTP servers hold clients to it; the router would allocate as much
+ * before any of it has come.
+ */
+function takeLength(header: Headers): number | undefined {
+  const given = header.get("content-length");
+  header.delete("content-length");
+  return given === null ? undefined : Number(given);
 }

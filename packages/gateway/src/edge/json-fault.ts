@@ -31,8 +31,13 @@ export function watchJson(request: UniversalServerRequest): {
 }
 
 async function* keeping(body: AsyncIterable<Uint8Array>, chunks: Uint8Array[]): AsyncGenerator<Uint8Array> {
+  let kept = 0;
   for await (const chunk of body) {
-    chunks.push(chunk);
+    // A stream can have requests without end: the one that is too much says so, and none behind it is kept.
+    if (kept <= maxBytes) {
+      chunks.push(chunk);
+      kept += chunk.length;
+    }
     yield chunk;
   }
 }

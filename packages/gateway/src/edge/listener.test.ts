@@ -1,14 +1,22 @@
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { Agent, type IncomingMessage, request, type ServerResponse } from "node:http";
-import { type ClientHttp2Session, connect as h2Connect, type IncomingHttpHeaders } from "node:http2";
+import {
+  type ClientHttp2Session,
+  constants,
+  connect as h2Connect,
+  type IncomingHttpHeaders,
+  type SecureClientSessionOptions,
+} from "node:http2";
 import { request as tlsRequest } from "node:https";
 import { type AddressInfo, connect as tcpConnect } from "node:net";
+import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect as tlsConnect } from "node:tls";
 import Fastify from "fastify";
 import { afterEach, describe, expect, test } from "vitest";
+import { type ByteBudget, createByteBudget } from "./byte-budget.ts";
 import { createListener, defaultListenerLimits, type Listener, type ListenerHandler } from "./listener.ts";
 
 const fixtures = new URL("../../../../tests/fixtures/tls/", import.meta.url);
@@ -185,12 +193,31 @@ describe("limits", () => {
     expect((await h2(h2Session(port), { body: "x" })).body).toBe("late");
   });
 
-  test("idle HTTP/2 connections are told to go", async () => {
+  test("idle HTTP/2 connections are told to go, even if they ping", async () => {
     const { port } = await start(answer, { limits: { keepAliveTimeoutMs: 200 } });
     const session = h2Session(port);
     await h2(session);
+    const pings = setInterval(() => session.ping(ignore), 20);
+    closers.push(() => clearInterval(pings));
     const [code] = await once(session, "goaway");
     expect(code).toBe(0);
+  });
+
+  test("a request that goes on while it is answered is not late", async () => {
+    const { port } = await start(
+      (req, res) => {
+        req.pipe(res);
+      },
+      { limits: { headersTimeoutMs: 100, requestTimeoutMs: 200, keepAliveTimeoutMs: 200 } },
+    );
+    const stream = h2Session(port).request({ ":method": "POST" }, { endStream: false });
+    stream.write("early");
+    expect(String((await once(stream, "data"))[0])).toBe("early");
+    await sleep(600);
+    stream.end("late");
+    expect(String((await once(stream, "data"))[0])).toBe("late");
+    await once(stream.resume(), "close");
+    expect(stream.rstCode).toBe(0);
   });
 
   test("connections above the limit are closed, and room is used again", async () => {
@@ -258,6 +285,177 @@ describe("limits", () => {
       createListener(answer, { limits: { ...defaultListenerLimits, headersTimeoutMs: 40_000 } }),
     ).toThrow("headersTimeoutMs (40000) must not exceed requestTimeoutMs (30000)");
   });
+});
+
+describe("a connection of some age", () => {
+  test("ends after its next answer on HTTP/1", async () => {
+    const { port, listener } = await start(answer, { limits: { connectionAgeMs: 100 } });
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    closers.push(() => agent.destroy());
+    expect((await h1(port, { agent })).headers["connection"]).toBe("keep-alive");
+    await sleep(150);
+    expect((await h1(port, { agent })).headers["connection"]).toBe("close");
+    expect((await h1(port, { agent })).headers["connection"]).toBe("keep-alive");
+    expect(listener.facts().aged).toBe(1);
+  });
+
+  test("is never ended when no age is set", async () => {
+    const { port, listener } = await start(answer, { limits: { connectionAgeMs: 0 } });
+    const session = h2Session(port);
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    closers.push(() => agent.destroy());
+    for (let times = 0; times < 3; times++) {
+      expect((await h1(port, { agent })).headers["connection"]).toBe("keep-alive");
+      expect((await h2(session)).status).toBe(200);
+      await sleep(20);
+    }
+    expect(listener.facts()).toMatchObject({ aged: 0, connections: { h1: 1, h2: 1 } });
+  });
+
+  test.each([
+    ["cleartext", {}],
+    ["TLS", { tls }],
+  ])("is told to go on HTTP/2, and no request fails: %s", async (_name, options) => {
+    const { port, listener } = await start(answer, { ...options, limits: { connectionAgeMs: 100 } });
+    const secure = "tls" in options;
+    let session = h2Session(port, secure);
+    let renewed = 0;
+    while (renewed < 5) {
+      if (session.closed) {
+        renewed++;
+        session = h2Session(port, secure);
+      }
+      const answers = await Promise.allSettled(Array.from({ length: 10 }, () => h2(session)));
+      for (const answer of answers) {
+        // Node's client says so of its own accord: what it had not sent when it heard of the end.
+        if (answer.status === "rejected") expect(String(answer.reason)).toMatch(/REFUSED_STREAM/);
+        else expect(answer.value.status).toBe(200);
+      }
+    }
+    expect(listener.facts().aged).toBeGreaterThanOrEqual(5);
+  });
+
+  test("answers what was in flight when it was told", async () => {
+    const gate = Promise.withResolvers<void>();
+    const { port, listener } = await start(
+      async (_req, res) => {
+        await gate.promise;
+        res.end("late");
+      },
+      { limits: { connectionAgeMs: 500 } },
+    );
+    const session = h2Session(port);
+    const late = h2(session);
+    await once(session, "goaway");
+    expect(listener.inFlight()).toBe(1);
+    gate.resolve();
+    expect((await late).body).toBe("late");
+    await eventually(async () => (await connections(listener)) === 0);
+  });
+});
+
+describe("an answer that its client does not take", () => {
+  const long: ListenerHandler = (_req, res) => {
+    res.on("error", ignore);
+    res.end(Buffer.alloc(32 * 2 ** 20));
+  };
+  const limits = { stallTimeoutMs: 300 };
+
+  test("is cut off on HTTP/1", async () => {
+    const { port, listener } = await start(long, { limits });
+    const socket = tcpConnect(port, "127.0.0.1").on("error", ignore);
+    closers.push(() => socket.destroy());
+    socket.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    socket.pause();
+    await eventually(() => listener.inFlight() === 1);
+    await eventually(() => listener.inFlight() === 0);
+    await eventually(async () => (await connections(listener)) === 0);
+  });
+
+  test("is cut off on HTTP/2, and the connection goes on", async () => {
+    const { port, listener } = await start(
+      // Less than what Node holds for a connection, or it would take no other request.
+      (req, res) => void res.end(req.url === "/long" ? Buffer.alloc(2 ** 20) : "ok"),
+      { limits },
+    );
+    const session = h2Session(port);
+    const stream = session.request({ ":path": "/long" }).on("error", ignore);
+    const closed = once(stream, "close");
+    await eventually(() => listener.inFlight() === 1);
+    await eventually(() => listener.inFlight() === 0);
+    await closed;
+    expect(stream.rstCode).toBe(constants.NGHTTP2_CANCEL);
+    expect((await h2(session)).status).toBe(200);
+  });
+
+  test.each(["a whole request", "a request without an end"])(
+    "is cut off on HTTP/2 however small it is, after %s",
+    async (what) => {
+      const { port, listener } = await start((_req, res) => void res.end("ok"), {
+        limits: { stallTimeoutMs: 900 },
+      });
+      const session = h2Session(port, false, { settings: { initialWindowSize: 0 } });
+      const endStream = what === "a whole request";
+      const stream = session.request({ ":path": "/", ":method": "POST" }, { endStream }).on("error", ignore);
+      await once(stream, "response");
+      expect(listener.inFlight()).toBe(1);
+      await eventually(() => listener.inFlight() === 0);
+    },
+  );
+
+  test("is cut off much sooner when such answers take too much memory", async () => {
+    const { port, listener } = await start((_req, res) => void res.end("ok"), {
+      limits: { stallTimeoutMs: 600_000, maxUntakenBytes: 100_000 },
+    });
+    const session = h2Session(port, false, { settings: { initialWindowSize: 0 } });
+    const ask = () => session.request({ ":path": "/" }).on("error", ignore);
+    const streams = Array.from({ length: 10 }, ask);
+    await Promise.all(streams.slice(0, 7).map((stream) => once(stream, "close")));
+    // The last of them take no more than they may.
+    await eventually(() => listener.inFlight() === 3);
+  });
+
+  test("is not cut off while its client takes some of it now and then", async () => {
+    const pieces = Array.from({ length: 512 }, () => Buffer.alloc(65_536));
+    const { port } = await start((_req, res) => void Readable.from(pieces).pipe(res), { limits });
+    const req = request({ port, host: "127.0.0.1" }).end();
+    const [res]: IncomingMessage[] = await once(req, "response");
+    let bytes = 0;
+    for await (const chunk of res ?? []) {
+      bytes += chunk.length;
+      // Three times as long as it may lie, in all.
+      if (bytes % 2 ** 20 < chunk.length) await sleep(30);
+    }
+    expect(bytes).toBe(32 * 2 ** 20);
+  });
+});
+
+test("what goes on at a port can be told", async () => {
+  const gate = Promise.withResolvers<void>();
+  const inFlightBytes = createByteBudget(1_000);
+  const { port, listener } = await start(
+    async (_req, res) => {
+      await gate.promise;
+      res.end("done");
+    },
+    { limits: { maxConnections: 3 }, inFlightBytes },
+  );
+  inFlightBytes.take("ada", 123, false);
+  const silent = tcpConnect(port, "127.0.0.1").on("error", ignore);
+  closers.push(() => silent.destroy());
+  const answers = [h1(port), h2(h2Session(port))];
+  await eventually(() => listener.inFlight() === 2);
+  const one = tcpConnect(port, "127.0.0.1").on("error", ignore);
+  await once(one, "close");
+  expect(listener.facts()).toEqual({
+    connections: { h1: 1, h2: 1, undecided: 1 },
+    inFlight: 2,
+    inFlightBytes: 123,
+    refusedConnections: 1,
+    aged: 0,
+  });
+  gate.resolve();
+  await Promise.all(answers);
 });
 
 describe("bodies that nobody reads", () => {
@@ -514,6 +712,7 @@ const readAll: ListenerHandler = (req, res) => {
 };
 
 interface StartOptions {
+  inFlightBytes?: ByteBudget;
   tls?: { cert: Buffer; key: Buffer };
   limits?: Partial<typeof defaultListenerLimits>;
 }
@@ -548,8 +747,13 @@ async function h1(port: number, { secure = false, body, headers = {}, ...rest }:
   return { status: res.statusCode, headers: res.headers, body: String(await buffer(res)) };
 }
 
-function h2Session(port: number, secure = false): ClientHttp2Session {
-  const session = h2Connect(`${secure ? "https" : "http"}://127.0.0.1:${port}`, { ca: tls.cert });
+function h2Session(
+  port: number,
+  secure = false,
+  options: SecureClientSessionOptions = {},
+): ClientHttp2Session {
+  const url = `${secure ? "https" : "http"}://127.0.0.1:${port}`;
+  const session = h2Connect(url, { ca: tls.cert, ...options });
   closers.push(() => session.destroy());
   return session.on("error", ignore);
 }

@@ -2,10 +2,14 @@ import type { Server } from "node:http";
 import type { ServerHttp2Session } from "node:http2";
 import { createServer as createTcp, type Socket, type Server as TcpServer } from "node:net";
 import type { TLSSocket } from "node:tls";
+import type { ByteBudget } from "./byte-budget.ts";
+import { ageOfOne } from "./connection-age.ts";
+import { createFloodGuard } from "./flood-guard.ts";
 import { createInFlight, type InFlight } from "./in-flight.ts";
 import { checkListenerLimits, type ListenerLimits } from "./listener-limits.ts";
 import { detectProtocol } from "./preface.ts";
 import { createH1, createH2, createTls, type ListenerHandler, type TlsOptions } from "./protocol-servers.ts";
+import { createSessionEnd, type SessionEnd } from "./session-end.ts";
 
 export { defaultListenerLimits, type ListenerLimits } from "./listener-limits.ts";
 export type { ListenerHandler, TlsOptions } from "./protocol-servers.ts";
@@ -14,6 +18,22 @@ export interface ListenerOptions {
   /** With it the port speaks TLS 1.2 or later, and ALPN offers `h2` and `http/1.1`. Without: cleartext. */
   readonly tls?: TlsOptions;
   readonly limits: ListenerLimits;
+  /** What the bodies of requests take, for {@link Listener.facts}. */
+  readonly inFlightBytes?: ByteBudget;
+}
+
+/** What goes on at a port. Counters begin with the port. */
+export interface ListenerFacts {
+  /** Open connections, by their protocol as far as it is known. */
+  readonly connections: { readonly h1: number; readonly h2: number; readonly undecided: number };
+  /** Requests whose response is not complete. */
+  readonly inFlight: number;
+  /** Bytes that the bodies of these requests take. */
+  readonly inFlightBytes: number;
+  /** Connections that were closed at once because there were too many. */
+  readonly refusedConnections: number;
+  /** Connections that were ended because of their age. */
+  readonly aged: number;
 }
 
 export interface Listener {
@@ -24,13 +44,16 @@ export interface Listener {
   readonly server: Server;
   /** Requests, HTTP/1 and HTTP/2, whose response is not complete. */
   inFlight(): number;
+  facts(): ListenerFacts;
+  /** From now on every HTTP/1.1 answer ends its connection, so that who calls often has left before it closes. */
+  retire(): void;
   /**
    * Takes no new connections, tells clients to go (`Connection: close`, GOAWAY), closes what is idle and waits for
    * what is in flight, for `timeoutMs` at most; then cuts off the rest. Never rejects. A second call gives the
    * first one's result.
    *
-   * An HTTP/2 stream that crosses the GOAWAY ends with REFUSED_STREAM, which tells the client that it is safe to
-   * repeat. Keep serving for a moment after the load balancer was told, and there are few of them.
+   * An HTTP/2 stream that crosses the GOAWAY is served as long as another is in flight, and for half a second at most.
+   * Otherwise it is refused or not processed, which tells the client that it is safe to repeat.
    *
    * @returns the number of requests that were cut off
    */
@@ -59,7 +82,7 @@ export function createListener(handler: ListenerHandler, options: ListenerOption
 
   function close(done?: (error?: Error) => void): Server {
     stopListening(done);
-    startClosing(port);
+    void startClosing(port);
     return server;
   }
   // Why the cast: see Listener.server.
@@ -71,6 +94,18 @@ export function createListener(handler: ListenerHandler, options: ListenerOption
   return {
     server,
     inFlight: port.inFlight.count,
+    facts: () => ({
+      connections: {
+        h1: port.sockets.size - port.undecided.size - port.sessions.size,
+        h2: port.sessions.size,
+        undecided: port.undecided.size,
+      },
+      inFlight: port.inFlight.count(),
+      inFlightBytes: options.inFlightBytes?.used() ?? 0,
+      refusedConnections: port.refused,
+      aged: port.aged,
+    }),
+    retire: port.inFlight.closeConnections,
     drain(timeoutMs) {
       drained ??= drain(port, stopListening, timeoutMs);
       return drained;
@@ -86,28 +121,55 @@ interface Port {
   readonly sockets: Set<Socket>;
   /** Those of the sockets that have not sent enough to tell their protocol. */
   readonly undecided: Set<Socket>;
-  readonly sessions: Set<ServerHttp2Session>;
+  readonly sessions: Map<ServerHttp2Session, SessionEnd>;
   closing: boolean;
+  refused: number;
+  aged: number;
 }
 
 function createPort(handler: ListenerHandler, { tls, limits }: ListenerOptions): Port {
-  const inFlight = createInFlight(limits.requestTimeoutMs, () => {
+  const inFlight = createInFlight(limits, () => {
     // An answer that had begun before could not say "Connection: close".
     if (port.closing) port.h1.closeIdleConnections();
   });
-  const h1 = createH1(handler, inFlight, limits);
-  const h2 = createH2(handler, inFlight, limits);
+  const floodGuard = createFloodGuard();
+  const countAged = () => {
+    port.aged += 1;
+  };
+  const ends = new WeakMap<Socket, number>();
+  function isOld(socket: Socket): boolean {
+    const old = performance.now() >= (ends.get(socket) ?? Number.POSITIVE_INFINITY);
+    if (old) countAged();
+    return old;
+  }
+  const parts = { handler, inFlight, limits, floodGuard, isOld };
+  const h1 = createH1(parts);
+  const h2 = createH2(parts);
 
+  function serveH2(socket: Socket): void {
+    const begin = (session: ServerHttp2Session) => {
+      port.sessions.set(session, createSessionEnd(session, socket, limits, countAged));
+      session.once("close", () => port.sessions.delete(session));
+    };
+    h2.once("session", begin);
+    h2.emit("connection", socket);
+    h2.off("session", begin);
+  }
   function accept(socket: Socket | TLSSocket): void {
     prepare(socket);
     if (port.closing) return void socket.destroy();
-    if ("alpnProtocol" in socket && socket.alpnProtocol === "h2") return void h2.emit("connection", socket);
+    if ("alpnProtocol" in socket && socket.alpnProtocol === "h2") return void serveH2(socket);
     keep(port.undecided, socket);
     detectProtocol(socket, limits.headersTimeoutMs, (protocol) => {
       port.undecided.delete(socket);
       // Whether a client may end its side and still read the answer, http.Server decides by itself.
-      if (protocol === "h1") socket.allowHalfOpen = true;
-      (protocol === "h1" ? h1 : h2).emit("connection", socket);
+      if (protocol === "h1") {
+        socket.allowHalfOpen = true;
+        if (limits.connectionAgeMs > 0)
+          ends.set(socket, performance.now() + ageOfOne(limits.connectionAgeMs));
+      }
+      if (protocol === "h1") h1.emit("connection", socket);
+      else serveH2(socket);
     });
   }
 
@@ -118,23 +180,35 @@ function createPort(handler: ListenerHandler, { tls, limits }: ListenerOptions):
     inFlight,
     sockets: new Set(),
     undecided: new Set(),
-    sessions: new Set(),
+    sessions: new Map(),
     closing: false,
+    refused: 0,
+    aged: 0,
   };
-  h2.on("session", (session: ServerHttp2Session) => {
-    port.sessions.add(session);
-    session.once("close", () => port.sessions.delete(session));
+  outer.on("drop", () => {
+    port.refused += 1;
   });
   outer.maxConnections = limits.maxConnections;
   outer.on("connection", (socket: Socket) => keep(port.sockets, socket.on("error", ignore)));
   outer.on("listening", () => {
     // Only now: an error before it means that the port could not be had, and the caller has to hear that.
     outer.on("error", ignore);
-    // h1 never listens, yet this event is what starts its header and request timeouts.
-    h1.emit("listening");
+    startTimeOuts(h1);
   });
-  outer.on("close", () => h1.close());
+  outer.on("close", () => {
+    h1.close();
+    floodGuard.stop();
+    inFlight.stop();
+  });
   return port;
+}
+
+/**
+ * Starts the time-outs for headers and requests of a server that is given its connections: the event does it, of a server
+ * that listens. See "A server that does not listen has no time-outs" in docs/upstream-bugs.md.
+ */
+function startTimeOuts(server: Server): void {
+  server.emit("listening");
 }
 
 /** An error must never be without a listener, and a peer that does not end its side cannot keep the socket. */
@@ -147,8 +221,8 @@ async function drain(port: Port, stopListening: () => void, timeoutMs: number): 
   const { promise: late, resolve } = Promise.withResolvers<void>();
   const timer = setTimeout(resolve, timeoutMs);
   stopListening();
-  startClosing(port);
-  await Promise.race([late, port.inFlight.none()]);
+  const told = startClosing(port);
+  await Promise.race([late, told.then(() => port.inFlight.none())]);
   const cut = port.inFlight.count();
   if (cut === 0) await Promise.race([late, gone(port.sockets)]);
   clearTimeout(timer);
@@ -156,17 +230,21 @@ async function drain(port: Port, stopListening: () => void, timeoutMs: number): 
   return cut;
 }
 
-function startClosing(port: Port): void {
+/** Resolves when all clients know, or had the time to. */
+async function startClosing(port: Port): Promise<void> {
   port.closing = true;
   port.inFlight.closeConnections();
   closeIdle(port);
-  // GOAWAY. Node ends the session after its last stream.
-  for (const session of port.sessions) session.close();
+  await Promise.all(Array.from(port.sessions.values(), ({ end }) => end()));
 }
 
 function closeIdle({ h1, undecided }: Port): void {
   h1.closeIdleConnections();
-  for (const socket of undecided) socket.destroy();
+  // The first request of a connection may be on its way.
+  const giveUp = () => {
+    for (const socket of undecided) socket.destroy();
+  };
+  setTimeout(giveUp, farewellMs).unref();
 }
 
 /** Resolves once all have closed, or when they had the time to. */

@@ -2,6 +2,12 @@ import type { FastifyInstance } from "fastify";
 import { StartError } from "../errors.ts";
 
 /**
+ * Connections that wait to be accepted. Node's own 511 are soon reached when many clients come at once, after a deployment
+ * for example, and who finds no place tries again after a second, and then after three.
+ */
+const backlog = 4_096;
+
+/**
  * Listens on a port; 0 takes any that is free. Rejects with a {@link StartError} if it cannot be had.
  *
  * @param variable the one that sets the port, for the message
@@ -13,7 +19,7 @@ export async function openPort(
   port: number,
 ): Promise<void> {
   try {
-    await app.listen({ host, port });
+    await app.listen({ host, port, backlog });
   } catch (error) {
     const taken = error instanceof Error && "code" in error && error.code === "EADDRINUSE";
     const why = taken

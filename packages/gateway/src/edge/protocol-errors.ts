@@ -69,8 +69,7 @@ interface Rule {
 /** The first that fits is used. */
 const rules: readonly Rule[] = [
   {
-    // Of HTTP/2, with whatever code: those that are not for leaving would look like faults of the API.
-    when: ({ rawMessage }) => rawMessage.startsWith("http/2 stream closed with error code"),
+    when: isReset,
     reason: "CALLER_LEFT",
     words: () => reasons.CALLER_LEFT.message,
   },
@@ -118,6 +117,14 @@ const rules: readonly Rule[] = [
       `The answer would be larger than ${maxResponseBytes} bytes: ask for less.`,
   },
 ];
+
+/**
+ * Whether an error says that the caller reset its HTTP/2 stream, with whatever code: those that are not for leaving would
+ * look like faults of the API. See "Whoever leaves by a reset decides whose fault it is" in docs/upstream-bugs.md.
+ */
+function isReset({ rawMessage }: ConnectError): boolean {
+  return rawMessage.startsWith("http/2 stream closed with error code");
+}
 
 /** What Node's decoder throws. */
 const invalidEncoding = "ERR_ENCODING_INVALID_ENCODED_DATA";

@@ -23,19 +23,36 @@ import {
 } from "node:tls";
 import { clientCaProblem } from "./client-certificate.ts";
 import { continueWhenRead } from "./expect.ts";
+import type { FloodGuard } from "./flood-guard.ts";
 import type { InFlight } from "./in-flight.ts";
 import type { ListenerLimits } from "./listener-limits.ts";
 
 /** Receives every request. An HTTP/2 one comes as Node's compatibility classes, of the same shape. */
 export type ListenerHandler = (req: IncomingMessage, res: ServerResponse) => void;
 
+/** What the servers of a port share. */
+export interface ServerParts {
+  readonly handler: ListenerHandler;
+  readonly inFlight: InFlight;
+  readonly limits: ListenerLimits;
+  readonly floodGuard: FloodGuard;
+  /** Whether a connection is so old that it ends with its next answer. */
+  readonly isOld: (socket: Socket) => boolean;
+}
+
 /** An HTTP/1.1 server that never listens: connections are given to it by `emit("connection")`. */
-export function createH1(handler: ListenerHandler, inFlight: InFlight, limits: ListenerLimits): Server {
+export function createH1({ handler, inFlight, limits, isOld }: ServerParts): Server {
   const mayWait = limitPipelining(limits.maxPipelined);
+  const isClear = refuseDoubtfulEnds();
   function serve(req: IncomingMessage, res: ServerResponse, prepare?: ListenerHandler): void {
     ignoreErrors(req, res);
-    if (!mayWait(req.socket, res)) return;
+    if (!mayWait(req.socket, res) || !isClear(req, res)) return;
+    if (inFlight.held() >= limits.maxInFlight) {
+      req.socket.destroy();
+      return;
+    }
     inFlight.addH1(req, res);
+    if (isOld(req.socket)) res.setHeader("connection", "close");
     prepare?.(req, res);
     handler(req, res);
   }
@@ -47,7 +64,7 @@ export function createH1(handler: ListenerHandler, inFlight: InFlight, limits: L
     // How often the first two are looked at: Node's 30 s would make them three times as long.
     connectionsCheckingInterval: Math.ceil(limits.headersTimeoutMs / 10),
   });
-  // No limit: above it Node would drop header lines silently, and a policy could not see that there are too many.
+  // No limit: the rules for requests have a lower one, and say what is wrong. Node before 24.18.1 dropped lines silently.
   server.maxHeadersCount = 0;
   server.on("request", (req, res) => serve(req, res));
   server.on("checkContinue", (req, res) => serve(req, res, continueWhenRead));
@@ -55,7 +72,7 @@ export function createH1(handler: ListenerHandler, inFlight: InFlight, limits: L
 }
 
 /** The same for HTTP/2. */
-export function createH2(handler: ListenerHandler, inFlight: InFlight, limits: ListenerLimits): Http2Server {
+export function createH2({ handler, inFlight, limits, floodGuard }: ServerParts): Http2Server {
   const server = createH2Server({
     maxSessionMemory: limits.maxSessionMemoryMb,
     maxHeaderListPairs: limits.maxHeaderLines,
@@ -71,6 +88,11 @@ export function createH2(handler: ListenerHandler, inFlight: InFlight, limits: L
       req.stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
       return;
     }
+    if (inFlight.held() >= limits.maxInFlight) {
+      // Not the stream alone: whatever else this client has sent would be read, and each stream costs memory.
+      req.stream.session?.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM);
+      return;
+    }
     inFlight.addH2(req, res);
     // Node made these classes to stand in for the HTTP/1 ones, but its types are unrelated.
     const [h1Req, h1Res] = [req as unknown as IncomingMessage, res as unknown as ServerResponse];
@@ -82,7 +104,7 @@ export function createH2(handler: ListenerHandler, inFlight: InFlight, limits: L
   return server.on("error", ignore).on("session", (session: ServerHttp2Session) => {
     session.on("error", ignore);
     session.setLocalWindowSize(limits.connectionWindowBytes);
-    closeWhenIdle(session, limits.keepAliveTimeoutMs);
+    floodGuard.watch(session);
   });
 }
 
@@ -163,27 +185,29 @@ function limitPipelining(limit: number): (socket: Socket, res: ServerResponse) =
 }
 
 /**
+ * Refuses a request whose body has another coding than `chunked`, alone and once. Node reads `identity, chunked` as if it were
+ * that; whoever stands before it may see another end of the body, and so another request behind it. What follows on such a
+ * connection is no request.
+ */
+function refuseDoubtfulEnds(): (req: IncomingMessage, res: ServerResponse) => boolean {
+  const ending = new WeakSet<Socket>();
+  return ({ socket, headers }, res) => {
+    // Node has parsed what was read with it.
+    if (ending.has(socket)) return false;
+    const coding = headers["transfer-encoding"];
+    if (coding === undefined || coding.toLowerCase() === "chunked") return true;
+    ending.add(socket);
+    res.writeHead(400, { connection: "close" }).end();
+    return false;
+  };
+}
+
+/**
  * Node applies the header limit only once the client has acknowledged the settings, and a client may never do that.
  */
 function isEarlyAndLong({ rawHeaders, stream }: Http2ServerRequest, maxHeaderBytes: number): boolean {
   if (stream.session?.pendingSettingsAck !== true) return false;
   return rawHeaders.reduce((bytes, text) => bytes + text.length, 0) > maxHeaderBytes;
-}
-
-/** Idle is without an open stream: one that is open and silent keeps its session. */
-function closeWhenIdle(session: ServerHttp2Session, timeoutMs: number): void {
-  let streams = 0;
-  session.on("stream", (stream) => {
-    streams += 1;
-    stream.once("close", () => {
-      streams -= 1;
-    });
-  });
-  session.setTimeout(timeoutMs);
-  session.on("timeout", () => {
-    if (streams === 0) session.close();
-    else session.setTimeout(timeoutMs);
-  });
 }
 
 function ignore(): void {}

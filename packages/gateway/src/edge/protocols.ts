@@ -13,19 +13,21 @@ import {
 import type { UniversalHandler, UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { universalResponseToNodeResponse } from "@connectrpc/connect-node";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import type { Admit } from "../admit.ts";
+import type { Admit, Arrival } from "../admit.ts";
 import type { Call } from "../call.ts";
 import { messagesInFiles } from "../descriptors.ts";
-import { internalError, PublicError } from "../errors.ts";
+import { type ErrorContext, internalError, PublicError } from "../errors.ts";
 import type { Invoke } from "../invoke.ts";
 import type { CallRecord } from "../observe/call-record.ts";
 import { entryOf, type MethodTable } from "../policy/method-table.ts";
 import { copyHeaders, leaveBodies } from "./bypass.ts";
+import type { ByteBudget } from "./byte-budget.ts";
 import { gzip } from "./compression.ts";
 import { createTagOf, sayWhatToKeep, type TagOf, unlessKnown } from "./conditional-get.ts";
+import { isEarly, writeAtOnce } from "./early-answer.ts";
 import { createExchange, type Exchange } from "./exchange.ts";
 import { tellMissing } from "./partial-header.ts";
-import { explainError } from "./protocol-errors.ts";
+import type { explainError, ProtocolErrorFacts } from "./protocol-errors.ts";
 import { refusalBody } from "./refusal.ts";
 import { plainStatusMessage } from "./status-message.ts";
 
@@ -33,6 +35,8 @@ import { plainStatusMessage } from "./status-message.ts";
 export interface MessageLimits {
   readonly maxRequestBytes: number;
   readonly maxResponseBytes: number;
+  /** Smaller ones are given without compression, which would cost more than it saves. */
+  readonly gzipMinBytes: number;
 }
 
 /** What the protocols need. */
@@ -41,6 +45,10 @@ export interface ProtocolParts {
   readonly admit: Admit;
   readonly invoke: Invoke;
   readonly limits: MessageLimits;
+  /** What the bodies of all requests have to share. */
+  readonly inFlightBytes: ByteBudget;
+  /** Puts whatever ends a call into words and details: {@link explainError}. */
+  readonly explain: typeof explainError;
   /** Of the reasons of errors. */
   readonly errorDomain: string;
   /** The record that was started for a request. */
@@ -79,6 +87,7 @@ function createRouter(readMaxBytes: number, parts: ProtocolParts): ConnectRouter
     acceptCompression: [gzip],
     readMaxBytes,
     writeMaxBytes: parts.limits.maxResponseBytes,
+    compressMinBytes: parts.limits.gzipMinBytes,
     binaryOptions: { readUnknownFields: false, writeUnknownFields: false },
     jsonOptions: { ...jsonOptions, registry: registryOf(parts.methods.keys()) },
     requestGate: (context) => gate(context, parts),
@@ -89,11 +98,16 @@ function maxRequestBytes(method: DescMethod, { methods, limits }: ProtocolParts)
   return entryOf(methods, method).maxRequestBytes ?? limits.maxRequestBytes;
 }
 
+/** A JSON field that does not exist is an error that names it: a mistyped filter must not list everything. */
+const jsonOptions = { ignoreUnknownFields: false, ...strictTextDecoder() };
+
 /**
- * A JSON field that does not exist is an error that names it: a mistyped filter must not list everything. The
- * decoder, which the types do not know of, refuses what is not UTF-8 instead of replacing it.
+ * An option of JSON, which the types do not know of, that refuses what is not UTF-8. See "Invalid UTF-8 in JSON is
+ * replaced" in docs/upstream-bugs.md.
  */
-const jsonOptions = { ignoreUnknownFields: false, textDecoder: new TextDecoder("utf-8", { fatal: true }) };
+function strictTextDecoder() {
+  return { textDecoder: new TextDecoder("utf-8", { fatal: true }) };
+}
 
 /**
  * The messages that JSON can show in a `google.protobuf.Any`: those that the public protos know of. Not their extensions,
@@ -115,17 +129,18 @@ async function gate(context: HandlerContext, parts: ProtocolParts): Promise<void
   record.rpc = `${context.service.typeName}/${method.name}`;
   // The router aborts with every error before it writes it down: those of `admit`, of decoding and of `invoke`.
   signal.addEventListener("abort", () => {
-    record.reason = explainError(signal.reason, {
-      context: { requestId: record.requestId, domain: parts.errorDomain },
-      maxRequestBytes: maxRequestBytes(method, parts),
-      maxResponseBytes: parts.limits.maxResponseBytes,
-      faultyField: () => exchange.findJsonFault(method.input),
-    });
+    const context = { requestId: record.requestId, domain: parts.errorDomain };
+    const faultyField = () => exchange.findJsonFault(method.input);
+    record.reason = parts.explain(signal.reason, errorFacts(method, context, parts, faultyField));
     noteEnd(record, signal.reason);
   });
   const timeoutMs = context.timeoutMs();
   const { certificate, setHeader } = exchange;
-  const arrival = { method, headers, certificate, timeoutMs, signal, record, setHeader };
+  const { responseHeader, responseTrailer } = context;
+  const arrival: Arrival = {
+    ...{ method, headers, certificate, timeoutMs, signal, record },
+    ...{ setHeader, responseHeader, responseTrailer },
+  };
   const call = await parts.admit(arrival).catch((error: unknown) => {
     throw error instanceof PublicError ? error : internalError(error);
   });
@@ -162,7 +177,10 @@ function route(router: ConnectRouter, method: DescMethod, invoke: Invoke, tagOf:
       responseHeader.set("etag", tagOf(method, answer, responseHeader.get("content-type") ?? ""));
     return answer;
   };
-  const stream = async function* (request: Message, { values, responseTrailer }: HandlerContext) {
+  const stream = async function* (
+    request: Message | AsyncIterable<Message>,
+    { values, responseTrailer }: HandlerContext,
+  ) {
     const call = required(values, callKey);
     try {
       yield* invoke.stream(method, request, call);
@@ -171,8 +189,19 @@ function route(router: ConnectRouter, method: DescMethod, invoke: Invoke, tagOf:
       tellMissing(call, responseTrailer);
     }
   };
-  const run = method.methodKind === "unary" ? unary : stream;
-  router.rpc(method, run as unknown as MethodImpl<DescMethod>);
+  /** One answer to a stream of requests. */
+  const single = async (requests: AsyncIterable<Message>, context: HandlerContext) => {
+    let answer: Message | undefined;
+    for await (const message of stream(requests, context)) answer = message;
+    return answer;
+  };
+  const implementations = {
+    unary,
+    server_streaming: stream,
+    bidi_streaming: stream,
+    client_streaming: single,
+  };
+  router.rpc(method, implementations[method.methodKind] as unknown as MethodImpl<DescMethod>);
 }
 
 /** A call that was not admitted has no `Call`, and so no way on. */
@@ -195,7 +224,10 @@ async function serve(
   reply.hijack();
   try {
     const values = createContextValues();
-    const exchange = createExchange(request, reply, record, values);
+    const exchange = createExchange(request, reply, record, values, {
+      maxRequestBytes: maxRequestBytes(handler.method, parts),
+      inFlightBytes: parts.inFlightBytes,
+    });
     values.set(exchangeKey, exchange);
     const given = await handler(exchange.request);
     if (request.method === "GET") sayWhatToKeep(entryOf(parts.methods, handler.method), exchange, given);
@@ -203,11 +235,12 @@ async function serve(
     const answer =
       record.reason === "METHOD_UNKNOWN" && given.status === 501
         ? { ...given, status: 404 }
-        : explain(handler, request, given, parts.errorDomain);
+        : explain(handler, request, given, parts);
     copyHeaders(reply);
     const sent = unlessKnown(answer, exchange.request.header.get("if-none-match"));
     const paced = sent.body === undefined ? sent : { ...sent, body: exchange.answer(sent.body) };
-    await universalResponseToNodeResponse(plainStatusMessage(paced), reply.raw);
+    const write = isEarly(handler.method, request.raw) ? writeAtOnce : universalResponseToNodeResponse;
+    await write(plainStatusMessage(paced), reply.raw);
   } catch (error) {
     record.error ??= error;
     if (!reply.raw.headersSent) reply.raw.writeHead(500);
@@ -220,20 +253,39 @@ function explain(
   handler: UniversalHandler,
   request: FastifyRequest,
   answer: UniversalServerResponse,
-  domain: string,
+  parts: ProtocolParts,
 ): UniversalServerResponse {
   if (answer.body !== undefined) return answer;
   const message = refusals[answer.status]?.(handler, request.method);
   if (message === undefined) return answer;
+  const error = new PublicError("PROTOCOL_UNSUPPORTED", message);
+  const context = { requestId: request.id, domain: parts.errorDomain };
+  // Who leaves errors as they are has no words for this either.
+  if (parts.explain(error, errorFacts(handler.method, context, parts)) === undefined) return answer;
   const header = new Headers(answer.header);
   header.set("content-type", "application/json");
   if (answer.status === 405) header.set("allow", allowed(handler).join(", "));
-  const error = new PublicError("PROTOCOL_UNSUPPORTED", message);
-  return { ...answer, header, body: once(refusalBody(error, { requestId: request.id, domain })) };
+  return { ...answer, header, body: once(refusalBody(error, context)) };
+}
+
+/** What the words of an error are made from. */
+function errorFacts(
+  method: DescMethod,
+  context: ErrorContext,
+  parts: ProtocolParts,
+  faultyField: ProtocolErrorFacts["faultyField"] = () => undefined,
+): ProtocolErrorFacts {
+  return {
+    context,
+    maxRequestBytes: maxRequestBytes(method, parts),
+    maxResponseBytes: parts.limits.maxResponseBytes,
+    faultyField,
+  };
 }
 
 const refusals: Record<number, ((handler: UniversalHandler, httpMethod: string) => string) | undefined> = {
   405: (handler) => `Use the HTTP method ${allowed(handler).join(" or ")}.`,
+  505: () => "Use HTTP/2: the method takes a stream of requests.",
   415: ({ method }, httpMethod) => {
     if (httpMethod === "GET")
       return "Add ?encoding=json&message= and the request as JSON, percent-encoded; {} is %7B%7D.";

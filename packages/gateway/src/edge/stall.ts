@@ -33,15 +33,20 @@ export function createStallGuard(cut: () => void): StallGuard {
 /** Small enough that a slow line takes one in well under the grace. */
 const pieceBytes = 64 * 1024;
 
-/** Hands out a body in pieces; who asks for the next one has taken the last. */
+/**
+ * Hands out a body in pieces; who asks for the next one has taken the last.
+ *
+ * @param taken is told the bytes of each piece that was taken
+ */
 export async function* inPieces(
   body: AsyncIterable<Uint8Array>,
-  taken: () => void,
+  taken: (bytes: number) => void,
 ): AsyncGenerator<Uint8Array> {
   for await (const chunk of body) {
     for (let at = 0; at < chunk.byteLength; at += pieceBytes) {
-      yield chunk.byteLength <= pieceBytes ? chunk : chunk.subarray(at, at + pieceBytes);
-      taken();
+      const piece = chunk.byteLength <= pieceBytes ? chunk : chunk.subarray(at, at + pieceBytes);
+      yield piece;
+      taken(piece.byteLength);
     }
   }
 }

@@ -1,5 +1,6 @@
 import type { Code } from "@connectrpc/connect";
 import type { Reason } from "../reasons.ts";
+import { noSpan, type Span } from "./span.ts";
 
 /** What is known about one request when it is over; the request log writes it down. Never holds bodies or tokens. */
 export interface CallRecord {
@@ -34,11 +35,20 @@ export interface CallRecord {
   error?: unknown;
   /** What the answer lacks, although the RPC succeeded: how many fields, and why the first of them, in full. */
   partial?: { readonly count: number; readonly cause: unknown };
-  /** The calls to internal services that were made for it. */
+  /** The bytes of the body that came, and of the one that went, as far as they passed. */
+  requestBytes: number;
+  responseBytes: number;
+  /** The calls to internal services that were made for it: the first of them. */
   readonly upstreamCalls: UpstreamCallRecord[];
+  /** What loaders fetched for it: the first batches. */
+  readonly batches: BatchRecord[];
+  /** What the work for it is traced by. */
+  readonly span: Span;
+  /** Who is told of every upstream call and batch, also of those that the record does not keep. */
+  readonly observer: CallObserver;
 }
 
-/** One call to an internal service. */
+/** One call to an internal service, with all of its attempts. */
 export interface UpstreamCallRecord {
   /** The name of the upstream and its method: `users.batchGetUsers`. */
   readonly call: string;
@@ -46,19 +56,66 @@ export interface UpstreamCallRecord {
   readonly durationMs: number;
   /** How it ended. */
   readonly outcome: "ok" | Code;
+  /** How often it was sent: 1 without a retry, 0 if it was held back. */
+  readonly attempts: number;
+  /** Whether a second attempt was sent while the first was on its way. */
+  readonly hedged: boolean;
 }
+
+/** One batch of a loader. */
+export interface BatchRecord {
+  /** `users.batchGetUsers`. */
+  readonly loader: string;
+  /** How many keys it was for. */
+  readonly keys: number;
+  /** Milliseconds until it had ended. */
+  readonly durationMs: number;
+  /** How it ended. */
+  readonly outcome: "ok" | Code;
+}
+
+/** Whoever counts what calls do. */
+export interface CallObserver {
+  upstreamCall(call: UpstreamCallRecord): void;
+  batch(batch: BatchRecord): void;
+}
+
+/** What a request is watched by. */
+export type Watch = Pick<CallRecord, "span" | "observer">;
+
+/** Watches nothing. */
+export const unwatched: Watch = Object.freeze<Watch>({
+  span: noSpan,
+  observer: Object.freeze<CallObserver>({ upstreamCall() {}, batch() {} }),
+});
 
 /** Starts a record. */
 export function createCallRecord(
   request: Pick<CallRecord, "requestId" | "httpMethod" | "path" | "address">,
+  watch: Watch = unwatched,
 ): CallRecord {
-  return { ...request, startedAt: performance.now(), upstreamCalls: [] };
+  return {
+    ...request,
+    ...watch,
+    startedAt: performance.now(),
+    requestBytes: 0,
+    responseBytes: 0,
+    upstreamCalls: [],
+    batches: [],
+  };
 }
 
 /** A stream can make calls without end: the record keeps the first of them. */
-const maxUpstreamCalls = 100;
+const maxKept = 100;
 
 /** Notes a call to an internal service. */
 export function recordUpstreamCall(record: CallRecord, call: UpstreamCallRecord): void {
-  if (record.upstreamCalls.length < maxUpstreamCalls) record.upstreamCalls.push(call);
+  if (record.upstreamCalls.length < maxKept) record.upstreamCalls.push(call);
+  record.observer.upstreamCall(call);
+}
+
+/** Notes a batch of a loader. */
+export function recordBatch(record: CallRecord, batch: BatchRecord): void {
+  if (record.batches.length < maxKept) record.batches.push(batch);
+  record.observer.batch(batch);
 }

@@ -4,6 +4,7 @@ import { pino } from "pino";
 import { describe, expect, test } from "vitest";
 import { type CallRecord, createCallRecord } from "./call-record.ts";
 import { type AnswerFacts, createRequestLog } from "./request-log.ts";
+import { noSpan } from "./span.ts";
 
 const whole: AnswerFacts = { status: 200, complete: true };
 
@@ -13,9 +14,21 @@ test("writes one line with everything that is known", () => {
     rpc: "acme.api.warehouse.v1.WarehouseService/GetCrate",
     caller: "ada",
     outcome: "ok",
+    requestBytes: 12,
+    responseBytes: 345,
+    span: { ...noSpan, traceId: "trace-1" },
     upstreamCalls: [
-      { call: "warehouse.getCrate", durationMs: 1.23456, outcome: "ok" },
-      { call: "warehouse.batchGetKeepers", durationMs: 2, outcome: Code.ResourceExhausted },
+      { call: "warehouse.getCrate", durationMs: 1.23456, outcome: "ok", attempts: 1, hedged: false },
+      {
+        call: "warehouse.batchGetKeepers",
+        durationMs: 2,
+        outcome: Code.ResourceExhausted,
+        attempts: 3,
+        hedged: true,
+      },
+    ],
+    batches: [
+      { loader: "warehouse.batchGetKeepers", keys: 40, durationMs: 2.345, outcome: Code.ResourceExhausted },
     ],
   });
   expect(line).toEqual({
@@ -23,6 +36,7 @@ test("writes one line with everything that is known", () => {
     time: expect.any(Number),
     msg: "request",
     requestId: "request-1",
+    traceId: "trace-1",
     method: "POST",
     path: "/acme",
     status: 200,
@@ -32,9 +46,20 @@ test("writes one line with everything that is known", () => {
     caller: "ada",
     code: "ok",
     durationMs: expect.any(Number),
+    requestBytes: 12,
+    responseBytes: 345,
     upstreamCalls: [
       { call: "warehouse.getCrate", code: "ok", durationMs: 1.23 },
-      { call: "warehouse.batchGetKeepers", code: "resource_exhausted", durationMs: 2 },
+      {
+        call: "warehouse.batchGetKeepers",
+        code: "resource_exhausted",
+        durationMs: 2,
+        attempts: 3,
+        hedged: true,
+      },
+    ],
+    batches: [
+      { loader: "warehouse.batchGetKeepers", keys: 40, code: "resource_exhausted", durationMs: 2.35 },
     ],
   });
 });
@@ -48,7 +73,9 @@ test("what is not known is left out", () => {
       "method",
       "msg",
       "path",
+      "requestBytes",
       "requestId",
+      "responseBytes",
       "status",
       "time",
       "upstreamCalls",

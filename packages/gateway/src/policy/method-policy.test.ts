@@ -1,5 +1,6 @@
-import type { DescMethod } from "@bufbuild/protobuf";
+import { create, type DescMethod } from "@bufbuild/protobuf";
 import { describe, expect, test } from "vitest";
+import { MethodPolicySchema } from "../gen/portico/v1/policy_pb.ts";
 import { policy, pub, readmask } from "../testing/protos.ts";
 import { policyOf } from "./method-policy.ts";
 
@@ -51,6 +52,14 @@ describe("the policy of a method", () => {
       timeoutMs: 1_000,
       maxRequestBytes: 500,
     });
+  });
+
+  test("stands next to its rpc alone: another one would take its place", () => {
+    const given = create(MethodPolicySchema, { access: { case: "anonymous", value: true } });
+    const { listCrates } = pub.WarehouseService.method;
+    expect(policyOf(listCrates, given)).toEqual([
+      `${nameOf(listCrates)} has a policy next to its rpc, and another one in its service, which would take its place: remove the latter`,
+    ]);
   });
 
   test("names the field of the answer that a read mask is about", () => {

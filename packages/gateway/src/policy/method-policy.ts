@@ -26,7 +26,7 @@ export interface MethodPolicy {
   readonly audience: Audience;
   /** CEL expressions that must all hold. */
   readonly conditions: readonly string[];
-  /** How many calls' worth of the caller's common limit a call takes. */
+  /** How many calls' worth of the caller's common limit a call takes; 0 for what is free. */
   readonly cost: number;
   /** A limit of the method's own for each caller. */
   readonly bucket: Limit | undefined;
@@ -41,12 +41,18 @@ export interface MethodPolicy {
 /**
  * Reads the policy of a method from its options and those of its service, which it may tighten but not loosen.
  *
+ * @param given for a method whose proto cannot say it; one that says it too is refused
  * @returns the policy, or what is wrong: each with the rpc, the option and what would do
  */
-export function policyOf(method: DescMethod): MethodPolicy | readonly string[] {
-  const own = hasOption(method, methodOption) ? getOption(method, methodOption) : undefined;
+export function policyOf(method: DescMethod, given?: MethodOptions): MethodPolicy | readonly string[] {
+  const written = hasOption(method, methodOption) ? getOption(method, methodOption) : undefined;
+  const own = given ?? written;
   const common = serviceDefaults(method.parent);
   const name = `${method.parent.typeName}.${method.name}`;
+  if (given !== undefined && written !== undefined)
+    return [
+      `${name} has a policy next to its rpc, and another one in its service, which would take its place: remove the latter`,
+    ];
   const problems = [
     ...(own === undefined ? [] : optionProblems(own).map((it) => `${name}: (portico.v1.method).${it}`)),
     ...(common === undefined ? [] : defaultProblems(method.parent, common)),

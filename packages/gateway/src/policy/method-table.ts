@@ -47,12 +47,21 @@ export function createMethodTable(services: readonly PublicService[]): MethodTab
   const methods = services.flatMap(({ desc }) => desc.methods);
   const problems: string[] = [...duplicates(services), ...guardProblems(methods)];
   const table = new Map<DescMethod, MethodEntry>();
-  for (const { desc, handlers } of services) {
+  for (const { desc, handlers, policy: given, isFree = false } of services) {
     for (const method of desc.methods) {
       const handler = handlers[method.localName];
-      const policy = policyOf(method);
+      const policy = policyOf(method, given);
       if (isList(policy)) problems.push(...policy);
-      else if (handler !== undefined) addEntry(table, problems, { method, policy, handler });
+      else if (handler !== undefined) {
+        // The services of a standard change nothing, though their protos do not say so.
+        const mutates = given === undefined && !isReadOnly(method);
+        addEntry(table, problems, {
+          method,
+          policy: isFree ? { ...policy, cost: 0 } : policy,
+          handler,
+          mutates,
+        });
+      }
     }
   }
   if (problems.length > 0) throw new StartError([...new Set(problems)]);
@@ -77,10 +86,14 @@ export function permissionsIn(methods: MethodTable): NamedPermissions {
   return named;
 }
 
+interface GivenEntry extends Pick<MethodEntry, "method" | "handler" | "mutates"> {
+  readonly policy: MethodPolicy;
+}
+
 function addEntry(
   table: Map<DescMethod, MethodEntry>,
   problems: string[],
-  { method, policy, handler }: Pick<MethodEntry, "method" | "handler"> & { readonly policy: MethodPolicy },
+  { method, policy, handler, mutates }: GivenEntry,
 ): void {
   const name = `${method.parent.typeName}/${method.name}`;
   const guards = compileGuards(method);
@@ -105,7 +118,7 @@ function addEntry(
     guards,
     hiddenFrom: remember(guards),
     readMask: typeof readMask === "string" ? undefined : readMask,
-    mutates: !isReadOnly(method),
+    mutates,
     handler,
   });
 }

@@ -14,7 +14,7 @@ export function testCall(parts: Partial<Call> = {}): Call {
     method: pub.WarehouseService.method.getCrate,
     requestId: "request-1",
     principal: anonymous,
-    rights: { has: () => false, key: "none" },
+    rights: { has: () => false, key: "none", audience: "public" },
     hidden: new Set(),
     omitted: parts.hidden ?? new Set(),
     recheck: async () => {},

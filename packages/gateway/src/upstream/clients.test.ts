@@ -7,6 +7,7 @@ import {
 } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
 import { PublicError, StartError } from "../errors.ts";
+import { noSpan, type Span } from "../observe/span.ts";
 import { drain, inMemory, testCall, thrownBy } from "../testing/call.ts";
 import { internal } from "../testing/protos.ts";
 import { warehouse } from "../testing/warehouse.ts";
@@ -21,7 +22,13 @@ describe("unary", () => {
     const call = callOf((router) => router.rpc(method.getCrate, ({ code }) => ({ crate: { code } })));
     expect(await warehouse.getCrate({ code: "A-1" }, call)).toMatchObject({ crate: { code: "A-1" } });
     expect(call.record.upstreamCalls).toEqual([
-      { call: "warehouse.getCrate", durationMs: expect.any(Number), outcome: "ok" },
+      {
+        call: "warehouse.getCrate",
+        durationMs: expect.any(Number),
+        outcome: "ok",
+        attempts: 1,
+        hedged: false,
+      },
     ]);
   });
 
@@ -52,6 +59,43 @@ describe("unary", () => {
     await warehouse.getCrate({}, call);
     expect(sent?.get("x-request-id")).toBe("request-1");
     expect(sent?.has("authorization")).toBe(false);
+  });
+
+  test("is a span of the call's trace, which the upstream's own spans are part of", async () => {
+    const told: unknown[] = [];
+    const span: Span = {
+      ...noSpan,
+      headers: { traceparent: "00-trace-span-01" },
+      set: (...given) => void told.push(given),
+      end: (...given) => void told.push(given),
+    };
+    let sent: Headers | undefined;
+    const call = callOf((router) =>
+      router.rpc(method.getCrate, (_request, { requestHeader }) => {
+        sent = requestHeader;
+        return {};
+      }),
+    );
+    const child: Span["child"] = (...given) => {
+      told.push(given);
+      return span;
+    };
+    await warehouse.getCrate({}, { ...call, record: { ...call.record, span: { ...span, child } } });
+    expect(sent?.get("traceparent")).toBe("00-trace-span-01");
+    expect(told).toEqual([
+      [
+        "acme.internal.warehouse.v1.WarehouseService/GetCrate",
+        "client",
+        {
+          "rpc.system": "grpc",
+          "rpc.service": "acme.internal.warehouse.v1.WarehouseService",
+          "rpc.method": "GetCrate",
+          "portico.upstream": "warehouse",
+        },
+      ],
+      ["portico.attempts", 1],
+      ["ok", undefined],
+    ]);
   });
 
   test.each([
@@ -135,7 +179,13 @@ describe("stream", () => {
     const codes = (await drain(warehouse.watchCrates({}, call))).map(({ crate }) => crate?.code);
     expect(codes).toEqual(["A", "B"]);
     expect(call.record.upstreamCalls).toEqual([
-      { call: "warehouse.watchCrates", durationMs: expect.any(Number), outcome: "ok" },
+      {
+        call: "warehouse.watchCrates",
+        durationMs: expect.any(Number),
+        outcome: "ok",
+        attempts: 1,
+        hedged: false,
+      },
     ]);
   });
 
@@ -153,6 +203,25 @@ describe("stream", () => {
       rawMessage: "The request failed inside the API.",
     });
     expect(call.record.upstreamCalls).toMatchObject([{ outcome: Code.Internal }]);
+  });
+
+  test("that is dropped, and not told to stop, gives its place back when the call ends", async () => {
+    const controller = new AbortController();
+    const call = callOf(
+      (router) =>
+        router.rpc(method.watchCrates, async function* () {
+          yield {};
+          yield {};
+        }),
+      controller.signal,
+    );
+    const dropped = warehouse.watchCrates({}, call)[Symbol.asyncIterator]();
+    await dropped.next();
+    expect(call.upstreams.facts()["warehouse"]?.streams).toBe(1);
+    controller.abort();
+    expect(call.upstreams.facts()["warehouse"]?.streams).toBe(0);
+    await thrownBy(dropped.next());
+    expect(call.upstreams.facts()["warehouse"]?.streams).toBe(0);
   });
 
   test("a reader that stops ends the upstream's side, and that is noted", async () => {
@@ -199,6 +268,23 @@ describe("createUpstreamClients", () => {
     });
   });
 
+  test("refuses a certificate that cannot be, along with everything else", async () => {
+    const addresses = { warehouse: [new URL("https://127.0.0.1:1")] };
+    const other = upstream("other", internal.WarehouseService);
+    const make = () =>
+      createUpstreamClients([warehouse, other], {
+        ...options,
+        addresses,
+        tls: { ca: "no PEM", cert: "no PEM" },
+      });
+    expect(await thrownBy(make)).toMatchObject({
+      problems: [
+        expect.stringMatching(/^tls must be PEM that belongs together/),
+        "the upstream other has no address",
+      ],
+    });
+  });
+
   test("an upstream that it was not given is an error inside", async () => {
     const call = testCall({ upstreams: inMemory([], () => {}) });
     expect(await thrownBy(warehouse.getCrate({}, call))).toMatchObject({
@@ -218,6 +304,26 @@ describe("createUpstreamClients", () => {
     expect(Object.keys(clients.states())).toEqual(["warehouse"]);
     clients.close();
     expect(inMemory([warehouse], () => {}).states()).toEqual({});
+  });
+
+  test("tells what operators want to know of each upstream", () => {
+    const addresses = { warehouse: [new URL("http://127.0.0.1:1")] };
+    const clients = createUpstreamClients([warehouse], { ...options, addresses });
+    expect(clients.facts()).toEqual({
+      warehouse: {
+        session: expect.objectContaining({ opened: 0, lost: 0 }),
+        inFlight: 0,
+        streams: 0,
+        limit: 256,
+        refused: 0,
+        breaker: "closed",
+        breakerOpened: 0,
+        retries: 0,
+        retriesDenied: 0,
+        hedges: 0,
+      },
+    });
+    clients.close();
   });
 
   test("an upstream where nothing listens is unavailable, and its address stays inside", async () => {

@@ -1,8 +1,7 @@
-import { durationMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { PublicError } from "../errors.ts";
-import { RetryInfoSchema } from "../gen/google/rpc/error_details_pb.ts";
 import type { Reason } from "../reasons.ts";
+import { pushbackOf } from "./calls/pushback.ts";
 import type { UpstreamDeclaration } from "./upstream.ts";
 
 /**
@@ -69,11 +68,8 @@ const localReasons: Partial<Record<Code, Reason>> = {
 };
 
 const retryReasons: ReadonlySet<Reason> = new Set<Reason>(["SERVICE_BUSY", "SERVICE_UNAVAILABLE"]);
-const maxRetryDelayMs = 3_600_000;
 
 function retryDelayOf(error: unknown): number | undefined {
-  if (!(error instanceof ConnectError)) return undefined;
-  const [info] = error.findDetails(RetryInfoSchema);
-  const delayMs = info?.retryDelay === undefined ? 0 : durationMs(info.retryDelay);
-  return delayMs > 0 ? Math.min(delayMs, maxRetryDelayMs) : undefined;
+  const delayMs = pushbackOf(error);
+  return delayMs === "never" || delayMs === 0 ? undefined : delayMs;
 }

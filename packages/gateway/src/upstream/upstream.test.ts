@@ -9,9 +9,10 @@ test("declares a service, with 5 seconds for a unary call", () => {
     name: "warehouse",
     service: internal.WarehouseService,
     identity: [],
-    timeoutMs: 5_000,
+    calls: { timeoutMs: 5_000 },
   });
-  expect(upstream("w_2", internal.WarehouseService, { timeoutMs: 0.5 })[declaration].timeoutMs).toBe(0.5);
+  const quick = upstream("w_2", internal.WarehouseService, { timeoutMs: 0.5 });
+  expect(quick[declaration].calls.timeoutMs).toBe(0.5);
 });
 
 test("has the unary and the server-streaming methods of the service", () => {
@@ -30,6 +31,8 @@ test("calls go to the clients of the call", async () => {
       unary: async (...given) => seen.push(...given) as never,
       stream: (...given) => seen.push(...given) as never,
       states: () => ({}),
+      facts: () => ({}),
+      probe: async () => {},
       unimplemented: () => [],
       close: () => {},
     },

@@ -9,14 +9,11 @@ import type {
   MessageShape,
 } from "@bufbuild/protobuf";
 import type { Call } from "../call.ts";
+import type { CallOptions } from "./calls/options.ts";
+import { type CallPolicy, callPolicy } from "./calls/policy.ts";
 
-/** How calls to an upstream are made. */
-export interface UpstreamOptions {
-  /**
-   * How long one unary call may take, in milliseconds; the public call's own deadline may make it shorter. A stream
-   * has the public call's deadline alone. Default: 5,000.
-   */
-  readonly timeoutMs?: number;
+/** What an upstream is told, and how calls to it are made. */
+export interface UpstreamOptions<S extends DescService = DescService> extends CallOptions<S> {
   /**
    * What the service is told about the caller, as metadata that the gateway sets: `subject` is in `x-portico-subject`.
    * Values are percent-encoded where they are not printable ASCII; `roles` are joined by commas. Nothing that a caller
@@ -36,8 +33,9 @@ export type IdentityFact = "kind" | "subject" | "issuer" | "tenant" | "roles";
 export interface UpstreamDeclaration<S extends DescService = DescService> {
   readonly name: string;
   readonly service: S;
-  readonly timeoutMs: number;
-  /** Whether that was written, or is the default. */
+  /** How calls to it are made. */
+  readonly calls: CallPolicy;
+  /** Whether its time-out was written, or is the default. */
   readonly hasOwnTimeout: boolean;
   readonly identity: readonly IdentityFact[];
   /** What is done after calls, by the local name of the method. Loaders add to it when they are declared. */
@@ -86,8 +84,8 @@ export interface AnyUpstream {
  * A call to it carries the deadline and the cancellation of the public call; whatever goes wrong comes back as a
  * `PublicError` in the gateway's own words.
  *
- * Throws a `TypeError` for a name that is not lower-case letters, digits and `_`, and for a time-out that is not
- * positive.
+ * Throws a `TypeError` for a name that is not lower-case letters, digits and `_`, and for options that cannot be: it names
+ * all of them, each with what would do.
  *
  * @example
  * export const users = upstream("users", UsersService, { timeoutMs: 800 });
@@ -96,17 +94,14 @@ export interface AnyUpstream {
 export function upstream<S extends DescService>(
   name: string,
   service: S,
-  options: UpstreamOptions = {},
+  options: UpstreamOptions<NoInfer<S>> = {},
 ): Upstream<S> {
-  const timeoutMs = options.timeoutMs ?? 5_000;
   if (!/^[a-z][a-z0-9_]*$/.test(name))
     throw new TypeError(`upstream: the name must be lower-case letters, digits and _, got "${name}"`);
-  if (!(timeoutMs > 0))
-    throw new TypeError(`upstream ${name}: timeoutMs must be more than 0, got ${timeoutMs}`);
   const declared: UpstreamDeclaration<S> = {
     name,
     service,
-    timeoutMs,
+    calls: callPolicy(name, service, options),
     hasOwnTimeout: options.timeoutMs !== undefined,
     identity: options.identity ?? [],
     afterCalls: new Map(),

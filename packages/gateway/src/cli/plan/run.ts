@@ -166,7 +166,7 @@ function callOf(
     method,
     requestId: "plan",
     principal,
-    rights: { has: () => true, key: "plan" },
+    rights: { has: () => true, key: "plan", audience: "internal" },
     hidden: omitted,
     omitted,
     recheck: async () => {},

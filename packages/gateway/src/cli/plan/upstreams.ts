@@ -84,6 +84,8 @@ export function simulateUpstreams(options: SimulationOptions): SimulatedUpstream
       }
     },
     states: () => ({}),
+    probe: async () => {},
+    facts: () => ({}),
     unimplemented: () => [],
     close: () => {},
   };

@@ -8,6 +8,7 @@ import { type AnyEntityCacheOptions, entityRule } from "../entities/entity-rule.
 import { createFetch, type Fetch, type Found } from "./fetch.ts";
 import { type EntityKey, entityKey } from "./key.ts";
 import type { Loader } from "./loader.ts";
+import { observeBatch } from "./observe-batch.ts";
 import type { Key } from "./options.ts";
 import { type AnyWays, compileWays } from "./ways.ts";
 
@@ -31,7 +32,7 @@ export function makeLoader<K, V>(
   { many, missing, value }: Kind<V>,
 ): Loader<K, V> {
   const { fetch, cached, ...facts } = compile(from, options, many);
-  const batchesOf = createBatches(fetch, cached);
+  const batchesOf = createBatches(facts.name, fetch, cached);
   for (const [method, keysOf] of Object.entries(options.cache?.forget ?? {}))
     forgetAfter(from, method, keysOf as KeysOf, cached, batchesOf);
   const load: Loader<K, V>["load"] = async (keys, call) => {
@@ -55,7 +56,7 @@ export function makeLoader<K, V>(
 
 function compile(from: AnyUpstream, options: AnyLoaderOptions, many: boolean) {
   const problems: string[] = [];
-  const { name: upstream, timeoutMs, service, cachedLoaders } = from[declaration];
+  const { name: upstream, calls, service, cachedLoaders } = from[declaration];
   const ways = compileWays(from, options, many, problems);
   const rule = options.cache && entityRule(options.cache, many, problems);
   for (const method of rule?.forget ?? [])
@@ -71,6 +72,7 @@ function compile(from: AnyUpstream, options: AnyLoaderOptions, many: boolean) {
   const fetch = createFetch(ways.map(({ fetch }) => fetch));
   if (rule !== undefined) cachedLoaders.add(name);
   const { entity } = best;
+  const timeoutMs = calls.methods.get(method)?.timeoutMs ?? calls.timeoutMs;
   const cached: CachedLoader | undefined = rule && { name, entity, rule, fetch, timeoutMs };
   return { name, entity, ways: ways.map(({ way }) => way), fetch, cached };
 }
@@ -80,7 +82,11 @@ type Held = readonly Message[] | { readonly error: PublicError };
 type Batches = DataLoader<EntityKey, Held, string>;
 
 /** Gives the batches of a call: what is asked for at the same time travels together. */
-function createBatches(fetch: Fetch, cached: CachedLoader | undefined): (call: Call) => Batches {
+function createBatches(
+  name: string,
+  fetch: Fetch,
+  cached: CachedLoader | undefined,
+): (call: Call) => Batches {
   const identity = {};
   const find = async (
     keys: readonly EntityKey[],
@@ -97,7 +103,7 @@ function createBatches(fetch: Fetch, cached: CachedLoader | undefined): (call: C
     const batches: Batches = new DataLoader(
       async (keys) => {
         if (call.loaders.keep === "batch") batches.clearAll();
-        const found = await find(keys, call, batches);
+        const found = await observeBatch(name, keys.length, call, (call) => find(keys, call, batches));
         // An error ends those who wait for it now, and nobody else.
         keys.forEach((key, index) => {
           if (found[index] instanceof PublicError) batches.clear(key);

@@ -44,7 +44,7 @@ export function createMeter(limit: RateLimit, common: CommonLimits): Meter {
       const isAnonymous = principal.kind === "anonymous";
       const limits = "limits" in principal ? principal.limits : undefined;
       const own = limits ?? (isAnonymous ? common.anonymous : common.authenticated);
-      const charges: Charge[] = [{ scope: "common", limits: own, cost: entry.cost }];
+      const charges: Charge[] = entry.cost === 0 ? [] : [{ scope: "common", limits: own, cost: entry.cost }];
       if (entry.bucket !== undefined) charges.push({ scope: entry.name, limits: [entry.bucket], cost: 1 });
       return consume(isAnonymous ? addressKey(arrival.record.address) : principal.id, charges, arrival);
     },
