@@ -16,13 +16,14 @@ const sources: readonly Source[] = globSync("**/*.ts", { cwd: root })
 
 /** Which folders may not be imported from a folder. */
 const forbidden: Readonly<Record<string, readonly string[]>> = {
-  policy: ["edge", "consolidation", "upstream", "answers", "cli"],
-  upstream: ["edge", "consolidation", "policy", "answers", "cli"],
-  consolidation: ["edge", "policy", "answers", "cli"],
-  observe: ["edge", "policy", "consolidation", "upstream", "answers", "cli"],
-  answers: ["edge", "upstream", "cli"],
-  edge: ["answers", "consolidation", "upstream", "cli"],
-  cli: ["edge", "answers"],
+  policy: ["edge", "consolidation", "upstream", "answers", "standard", "cli"],
+  upstream: ["edge", "consolidation", "policy", "answers", "standard", "cli"],
+  consolidation: ["edge", "policy", "answers", "standard", "cli"],
+  observe: ["edge", "policy", "consolidation", "upstream", "answers", "standard", "cli"],
+  answers: ["edge", "upstream", "standard", "cli"],
+  edge: ["answers", "consolidation", "upstream", "standard", "cli"],
+  cli: ["edge", "answers", "standard"],
+  standard: ["edge", "answers", "consolidation", "upstream", "observe", "cli"],
 };
 
 describe("the gateway's sources", () => {
@@ -37,6 +38,7 @@ describe("the gateway's sources", () => {
       "edge",
       "observe",
       "policy",
+      "standard",
       "upstream",
     ]);
     expect(sources.flatMap(importsOf).length).toBeGreaterThan(100);
@@ -119,6 +121,18 @@ describe("a violation is found", () => {
       "observe/request-log.ts",
       'import { a } from "../upstream/clients.ts";',
       "imports upstream/clients.ts",
+    ],
+    [
+      "a standard service imports the edge",
+      "standard/health/health.ts",
+      'import { a } from "../../edge/health.ts";',
+      "imports edge/health.ts",
+    ],
+    [
+      "the edge imports a standard service",
+      "edge/health.ts",
+      'import { a } from "../standard/health/health.ts";',
+      "imports standard/health/health.ts",
     ],
     [
       "a stage imports the call as a value",

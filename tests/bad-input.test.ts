@@ -139,17 +139,32 @@ const overHttp: BadHttp[] = [
     status: 400,
     says: /connect-timeout-ms|timeout/i,
   })),
+  ...["/nothing", "/", `${path}/`, `${path}%20`, `${path};a=b`, "/smpl.api.users.v1.UsersService"].map(
+    (path) => ({ name: `POST ${path}`, path, status: 404, says: /There is no method/ }),
+  ),
   ...[
-    "/nothing",
-    "/",
     "//",
-    `${path}/`,
     `/${path}`,
+    path.replace("/Get", "//Get"),
+    `/.${path}`,
+    `/a/..${path}`,
+    `${path}/.`,
+    `${path}/..`,
+    path.replace("/Get", "%2fGet"),
+    path.replace("/Get", "%5CGet"),
     `${path}%00`,
+    `${path}%0d%0a`,
+    `${path}%7f`,
     "/%2e%2e/etc/passwd",
-    "/smpl.api.users.v1.UsersService",
-  ].map((path) => ({ name: `POST ${path}`, path, status: 404, says: /There is no method/ })),
-  { name: "a path that cannot be decoded", path: "/%zz", status: 400 },
+    "/%2E%2E%2Fetc/passwd",
+    path.replace("GetUser", "%47et%55ser"),
+    path.replace("smpl.", "smpl%2e"),
+    path.replace("/Get", "\\Get"),
+    `${path}{}`,
+    `${path}|`,
+  ].map((path) => ({ name: `POST ${path}`, path, status: 400, says: /^The path / })),
+  ...["/%zz", `${path}%`, `${path}%5`].map((path) => ({ name: `POST ${path}`, path, status: 400 })),
+  { name: "a path of 3 KB", path: `/${"a".repeat(3_000)}`, status: 414, says: /2048 bytes/ },
   { name: "a method of an internal service", path: "/smpl.users.v1.UsersService/GetUser", status: 404 },
   { name: "a name of another case", path: path.toLowerCase(), status: 404 },
   { name: "120 header lines", headers: many(120), status: 431, says: /100 header lines/ },
@@ -222,6 +237,8 @@ describe("over TCP", () => {
     ["no host in HTTP/1.1", () => post("")],
     ["no host in HTTP/1.0", () => post("", "1.0")],
     ["HTTP/9.9", () => post("host: a\r\n", "9.9")],
+    ["two authorizations", () => post(`host: a\r\nauthorization: Bearer ${token}\r\n`)],
+    ["two types", () => post("host: a\r\ncontent-type: text/plain\r\n")],
     ["a header of 20 KB", () => post(`host: a\r\nx: ${"x".repeat(20_000)}\r\n`)],
     ["200 header lines", () => post(`host: a\r\n${"x: y\r\n".repeat(200)}`)],
     ["a header without a name", () => post("host: a\r\n: x\r\n")],
@@ -237,6 +254,42 @@ describe("over TCP", () => {
     ],
     ["a request line without a path", () => "POST HTTP/1.1\r\nhost: a\r\n\r\n"],
     ["a method that does not exist", () => post("host: a\r\n").replace("POST", "FETCH")],
+    [
+      "a backslash in place of the first slash",
+      () => post("host: a\r\n").replace(path, path.replace("/", "\\")),
+    ],
+    ["a whole URL in place of a path", () => post("host: a\r\n").replace(path, `http://a${path}`)],
+    ["a URL of another host", () => post("host: a\r\n").replace(path, `http://b${path}`)],
+    ["an asterisk in place of a path", () => post("host: a\r\n").replace(`POST ${path}`, "OPTIONS *")],
+    ["bytes beyond ASCII in the path", () => post("host: a\r\n").replace(path, `${path}\xe9`)],
+    ["a control character in the path", () => post("host: a\r\n").replace(path, `${path}\x01`)],
+    ["two lengths in one line", () => post("host: a\r\n").replace(/length: (\d+)/, "length: $1, $1")],
+    ["two lengths that agree", () => post(`host: a\r\ncontent-length: ${body.length}\r\n`)],
+    ["a length with a sign", () => post("host: a\r\n").replace("length: ", "length: +")],
+    ["a length in hexadecimal", () => post("host: a\r\n").replace(/length: \d+/, "length: 0xf")],
+    ...[
+      "xchunked",
+      "chunked, identity",
+      "identity, chunked",
+      "x\r\ntransfer-encoding: chunked",
+      "identity",
+      "gzip, x",
+      "chunked\x0b",
+      "x\r\ntransfer-encoding: y",
+    ].map((coding): [string, () => string] => [
+      `transfer-encoding ${JSON.stringify(coding)}`,
+      () =>
+        post(`host: a\r\ntransfer-encoding: ${coding}\r\n`)
+          .replace(/content-length.*\r\n/, "")
+          .replace(body, `f\r\n${body}\r\n0\r\n\r\n`),
+    ]),
+    ["a folded header", () => post("host: a\r\nx: y\r\n z\r\n")],
+    ["a space before a colon", () => post("host: a\r\nx : y\r\n")],
+    ["a line that ends without a carriage return", () => post("host: a\r\nx: y\n")],
+    ["a carriage return within a line", () => post("host: a\r\nx: y\rz: a\r\n")],
+    ["no carriage return at all", () => post("host: a\r\n").replaceAll("\r\n", "\n")],
+    ["a space before the first header", () => post(" host: a\r\nhost: a\r\n")],
+    ["the preface of HTTP/2 with another version", () => "PRI * HTTP/2.1\r\n\r\nSM\r\n\r\n"],
     ["text", () => "hello\r\n\r\n"],
     ["TLS", () => "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"],
   ];
@@ -244,6 +297,28 @@ describe("over TCP", () => {
     const got = await overTcp(system.url, Buffer.from(bytes(), "latin1"));
     expect(got).toMatch(/^HTTP\/1\.1 4\d\d /);
     expect(got).not.toMatch(/user-1|node_modules/);
+  });
+
+  test.each([
+    [
+      "an upgrade to HTTP/2",
+      "upgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n",
+      "upgrade, http2-settings",
+    ],
+    ["an upgrade to a WebSocket", "upgrade: websocket\r\nsec-websocket-version: 13\r\n", "upgrade"],
+    ["a method in another header", "x-http-method-override: DELETE\r\n", "close"],
+    ["a URL in another header", "x-original-url: /healthz\r\nx-rewrite-url: /healthz\r\n", "close"],
+    ["a host in another header", "x-forwarded-host: b\r\nforwarded: host=b\r\n", "close"],
+  ])("%s changes nothing: the policy is the same", async (_name, lines, connection) => {
+    const request = post(`host: a\r\n${lines}`).replace("connection: close", `connection: ${connection}`);
+    expect(await overTcp(system.url, request, 500)).toMatch(/^HTTP\/1\.1 200 [\s\S]*"id":"user-1"/);
+    const stranger = request.replace(/authorization.*\r\n/, "");
+    expect(await overTcp(system.url, stranger, 500)).toMatch(/^HTTP\/1\.1 401 /);
+  });
+
+  test.each(["CONNECT a:80", "CONNECT /", "TRACE /", "PROPFIND /"])("%s gives nothing", async (line) => {
+    const got = await overTcp(system.url, `${line} HTTP/1.1\r\nhost: a:80\r\nconnection: close\r\n\r\n`);
+    expect(got).toMatch(/^($|HTTP\/1\.1 (4|5)\d\d )/);
   });
 
   test("a length that is less than what comes: the rest is no request", async () => {
@@ -332,7 +407,7 @@ describe("a path in other letters", () => {
     const headers = { "content-type": "application/json", ...(authorization && { authorization }) };
     for (const exchange of [overH1, overH2]) {
       const got = await exchange(system.url, { path: encoded, headers, body });
-      expect([401, 404]).toContain(got.status);
+      expect(got.status).toBe(400);
       expect(got.body.toString()).not.toContain("email");
     }
   });
@@ -383,10 +458,9 @@ describe("an upload of 200 MB without credentials", () => {
     };
     const stream = session.request(sent, { endStream: false });
     const [first] = await once(stream, "response");
-    const [last] = type === "application/json" ? [{}] : await once(stream, "trailers");
     stream.close();
     session.destroy();
-    return { ...first, ...last };
+    return first;
   }
 });
 

@@ -106,8 +106,8 @@ describe("an answer that is kept", () => {
   test("is none if it was an error", async () => {
     const pageSize = page++;
     const token = await system.token("support", "failed");
-    system.mocks.users.fault({ method: "listUsers", code: 14, times: 1 });
-    expect((await get(token, pageSize)).code).toBe("unavailable");
+    system.mocks.users.fault({ method: "listUsers", code: 13, times: 1 });
+    expect((await get(token, pageSize)).code).toBe("internal");
     expect((await get(token, pageSize)).code).toBe("ok");
   });
 });
@@ -157,7 +157,7 @@ describe("equal calls of one caller at the same time", () => {
     const pageSize = page++;
     const token = await system.token("support", "fails");
     system.mocks.users.fault({ method: "listUsers", latencyMs: 200 });
-    system.mocks.users.fault({ method: "listUsers", code: 14 });
+    system.mocks.users.fault({ method: "listUsers", code: 13 });
     const answers = await Promise.all(
       ["fail-1", "fail-2", "fail-3"].map((requestId) =>
         rawCall(
@@ -172,7 +172,7 @@ describe("equal calls of one caller at the same time", () => {
       ),
     );
     for (const { code, body, requestId } of answers) {
-      expect(code).toBe("unavailable");
+      expect(code).toBe("internal");
       const { details }: { details: { type: string; value: string }[] } = JSON.parse(body.toString());
       const info = details.find(({ type }) => type === "google.rpc.RequestInfo");
       expect(Buffer.from(info?.value ?? "", "base64").toString()).toContain(requestId);

@@ -25,7 +25,12 @@ const origin = "https://app.example.com";
 let gazette: Gazette;
 beforeAll(async () => {
   gazette = await startGazette({
-    env: { CORS_ORIGINS: origin, RATE_LIMIT_ANONYMOUS: "100000/1h", RATE_LIMIT_AUTHENTICATED: "100000/1h" },
+    env: {
+      GZIP_MIN_BYTES: "1024",
+      CORS_ORIGINS: origin,
+      RATE_LIMIT_ANONYMOUS: "100000/1h",
+      RATE_LIMIT_AUTHENTICATED: "100000/1h",
+    },
   });
 });
 afterAll(() => gazette[Symbol.asyncDispose]());

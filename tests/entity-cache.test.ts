@@ -103,7 +103,7 @@ describe("users of the demo, which everyone shares", () => {
 
   test("are not kept if they could not be fetched", async () => {
     const order = await orderOf("user-4", system);
-    system.mocks.users.fault({ method: "batchGetUsers", code: Code.Unavailable, times: 1 });
+    system.mocks.users.fault({ method: "batchGetUsers", code: Code.Internal, times: 1 });
     expect(await emailOf(system, order, admin)).toBe("");
     expect(await emailOf(system, order, admin)).toContain("@");
   });

@@ -120,7 +120,7 @@ function wrongTrailers(): Record<string, Garbage> {
   });
   return {
     "no trailers": {
-      code: "unavailable",
+      code: "internal",
       stream: (stream) => {
         stream.respond(grpcHeaders);
         stream.end(healthy);
@@ -134,7 +134,7 @@ function wrongTrailers(): Record<string, Garbage> {
     "details that are not base64": trailers({ "grpc-status": "13", "grpc-status-details-bin": "!!!" }),
     "details that are not protobuf": trailers({ "grpc-status": "13", "grpc-status-details-bin": "////" }),
     "a status before a message": {
-      code: "unavailable",
+      code: "internal",
       stream: (stream) =>
         answer(stream, [healthy], {}, { ...grpcHeaders, "grpc-status": "13", "grpc-message": secret }),
     },
@@ -160,7 +160,11 @@ function cuts(): Record<string, Garbage> {
     "a reset: REFUSED_STREAM": reset(constants.NGHTTP2_REFUSED_STREAM),
     "a reset: CANCEL": reset(constants.NGHTTP2_CANCEL),
     "a reset: ENHANCE_YOUR_CALM": reset(constants.NGHTTP2_ENHANCE_YOUR_CALM),
-    "a reset in the middle of a message": begun((stream) => stream.close(constants.NGHTTP2_CANCEL)),
+    // Node's server ends the stream before it resets it: a whole answer, without a status.
+    "a reset in the middle of a message": {
+      ...begun((stream) => stream.close(constants.NGHTTP2_CANCEL)),
+      code: "internal",
+    },
     "a connection cut in the middle of a message": begun((stream) => stream.session?.destroy()),
     "GOAWAY for a call that is there, then the end": {
       code: "unavailable",

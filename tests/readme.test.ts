@@ -19,6 +19,11 @@ const documents = [
   "docs/consolidation.md",
   "docs/plan.md",
   "docs/drift.md",
+  "docs/upstreams.md",
+  "docs/overload.md",
+  "docs/health-and-reflection.md",
+  "docs/observability.md",
+  "docs/conformance.md",
 ];
 
 const quotes = documents.flatMap((document) =>

@@ -117,7 +117,7 @@ describe("a view", () => {
 
   test("that is whole compiles", async () => {
     expect(await compileErrors(views)).toBe("");
-  });
+  }, 120_000);
 
   test.each([
     ["userEmail", / {2}userEmail: related.*\n/],
@@ -127,31 +127,39 @@ describe("a view", () => {
     ["unitPrice", / {2}unitPrice: nested.*\n/],
     ["items", / {2}items: related.*\n/],
     ["user", / {2}user: itself.*\n/],
-  ])("without a source of %s does not compile, and the error names it", async (field, block) => {
-    const changed = views.replace(block, "");
-    expect(changed).not.toBe(views);
-    const errors = await compileErrors(changed);
-    expect(errors).toMatch(/views\.ts\(\d+,\d+\): error TS/);
-    expect(errors).toMatch(new RegExp(`\\b${field}\\b`));
-  });
+  ])(
+    "without a source of %s does not compile, and the error names it",
+    async (field, block) => {
+      const changed = views.replace(block, "");
+      expect(changed).not.toBe(views);
+      const errors = await compileErrors(changed);
+      expect(errors).toMatch(/views\.ts\(\d+,\d+\): error TS/);
+      expect(errors).toMatch(new RegExp(`\\b${field}\\b`));
+    },
+    120_000,
+  );
 
   test("with a source of a field that does not exist does not compile", async () => {
     const errors = await compileErrors(
       views.replace("  total: nested", '  totals: "product",\n  total: nested'),
     );
     expect(errors).toContain("totals");
-  });
+  }, 120_000);
 
   test.each([
     ["a path of another type", '"product"', /Source<Order, OrderStatus>/],
     ["a path that leads nowhere", '"stauts"', /stauts/],
     ["a value of another type", 'computed(["product"], (product) => product)', /string/],
-  ])("with %s does not compile", async (_, source, error) => {
-    const changed = views
-      .replace(/ {2}status: .*\n/, `  status: ${source},\n`)
-      .replace("import { enumByName", "import { computed, enumByName");
-    expect(await compileErrors(changed)).toMatch(error);
-  });
+  ])(
+    "with %s does not compile",
+    async (_, source, error) => {
+      const changed = views
+        .replace(/ {2}status: .*\n/, `  status: ${source},\n`)
+        .replace("import { enumByName", "import { computed, enumByName");
+      expect(await compileErrors(changed)).toMatch(error);
+    },
+    120_000,
+  );
 
   test("is checked again at run time, all fields at once, for those who have no compiler", () => {
     const make = () => Reflect.apply(view, undefined, [internal.OrderSchema, pub.OrderSchema, {}]);
