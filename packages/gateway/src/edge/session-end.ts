@@ -45,8 +45,8 @@ export function createSessionEnd(
   };
   const idle = setTimeout(endWhenIdle, keepAliveTimeoutMs).unref();
   session.once("close", () => clearTimeout(idle));
-  const endWhenOld = () => {
-    if (streams === 0 || ended !== undefined || performance.now() < endsAt) return;
+  const endIfUsed = () => {
+    if (streams === 0 || ended !== undefined) return;
     aged();
     void end();
   };
@@ -56,11 +56,11 @@ export function createSessionEnd(
       streams -= 1;
       if (streams === 0 && !session.destroyed) idle.refresh();
     });
-    endWhenOld();
+    if (performance.now() >= endsAt) endIfUsed();
   });
   if (connectionAgeMs > 0) {
-    // For streams that are open then, and stay so.
-    const timer = setTimeout(endWhenOld, endsAt - performance.now() + 1).unref();
+    // For streams that are open then, and stay so. Timers may be early by a fraction: the clock is not asked again.
+    const timer = setTimeout(endIfUsed, endsAt - performance.now()).unref();
     session.once("close", () => clearTimeout(timer));
   }
   return { end };
